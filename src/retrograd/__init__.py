@@ -1,0 +1,3 @@
+"""retrograd: a backpropagation engine for CPUs."""
+
+from . import backends, kernels

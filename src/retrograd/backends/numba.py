@@ -1,0 +1,7 @@
+"""The Numba backend."""
+
+from .registry import Backend, BackendUnavailable
+
+
+def load() -> Backend:
+    raise BackendUnavailable("not written yet")

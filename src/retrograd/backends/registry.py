@@ -1,0 +1,149 @@
+"""Which backend runs: loading, choosing and switching.
+
+A backend is a module of this package with a function `load() -> Backend` that raises BackendUnavailable, with the
+reason in words, where it cannot run here; one entry in `MODULES` makes it known.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable
+from typing import Any
+
+from ..kernels.spec import TABLE, activate
+from . import threads
+
+MODULES = {"c": ".c", "numba": ".numba", "numpy": ".numpy"}
+"""The backends, best first: the order in which `auto` tries them."""
+
+
+class BackendUnavailable(RuntimeError):
+    """A backend that cannot run on this machine; the message says why and what would help."""
+
+
+class Backend:
+    """A table of kernel implementations.
+
+    Attributes:
+        name: what RETROGRAD_BACKEND calls it.
+        table: kernel name → function of the kernel's own signature; a kernel that is not in it runs its
+            NumPy reference.
+        set_num_threads: called with the number of threads (>= 1) when the backend comes into force and when it changes.
+        describe: facts for `retrograd info`, as word → value.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        table: dict[str, Callable[..., Any]],
+        set_num_threads: Callable[[int], None],
+        describe: Callable[[], dict[str, str]],
+    ) -> None:
+        unknown = table.keys() - TABLE.keys()
+        if unknown:
+            raise KeyError(f"backend {name}: no such kernels in the vocabulary: {', '.join(sorted(unknown))}")
+        self.name = name
+        self.table = table
+        self.set_num_threads = set_num_threads
+        self.describe = describe
+
+
+_loaded: dict[str, Backend | BackendUnavailable] = {}
+_current: Backend
+
+
+def _load(name: str) -> Backend | BackendUnavailable:
+    if name not in _loaded:
+        try:
+            _loaded[name] = importlib.import_module(MODULES[name], __package__).load()
+        except BackendUnavailable as reason:
+            _loaded[name] = reason
+    return _loaded[name]
+
+
+def available() -> tuple[str, ...]:
+    """The names of the backends that load here, best first."""
+    return tuple(name for name in MODULES if isinstance(_load(name), Backend))
+
+
+def missing() -> dict[str, str]:
+    """The backends that do not load here, each with the reason."""
+    return {name: str(_load(name)) for name in MODULES if not isinstance(_load(name), Backend)}
+
+
+def current() -> str:
+    """The name of the backend in force."""
+    return _current.name
+
+
+def describe(name: str) -> dict[str, str]:
+    """Facts about a backend that loads (its instruction set, its compiler …), as word → value."""
+    return _require(name).describe()
+
+
+def _require(name: str) -> Backend:
+    if name in MODULES:
+        backend = _load(name)
+        if isinstance(backend, Backend):
+            return backend
+        complaint = f"backend {name!r} is not available: {backend}"
+    else:
+        complaint = f"unknown backend {name!r}"
+    others = "".join(f"; {other} is not ({why})" for other, why in missing().items() if other != name)
+    raise BackendUnavailable(f"{complaint}. Available: {', '.join(available())}{others}")
+
+
+class use:
+    """Switch the backend, for the whole process; as a context manager, until the block ends.
+
+    Args:
+        name: "c", "numba", "numpy", or "auto" for the best that loads.
+
+    Raises:
+        BackendUnavailable: the name is unknown or the backend does not load; says what is available and why
+            the rest is not. The backend in force stays.
+
+    Example:
+        >>> import retrograd as rg
+        >>> with rg.backends.use("numpy"):
+        ...     rg.backends.current()
+        'numpy'
+    """
+
+    def __init__(self, name: str) -> None:
+        global _current
+        backend = _require(_best() if name == "auto" else name)
+        self._previous = globals().get("_current", backend)
+        _current = backend
+        backend.set_num_threads(threads.count())
+        activate(backend.table)
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *exception: object) -> None:
+        use(self._previous.name)
+
+
+def _best() -> str:
+    return next(name for name in MODULES if isinstance(_load(name), Backend))
+
+
+def set_num_threads(n: int) -> None:
+    """Set how many threads the kernels may use, in the whole process.
+
+    Raises:
+        ValueError: n is not a whole number >= 1.
+    """
+    threads.set_count(n)
+    _current.set_num_threads(n)
+
+
+def get_num_threads() -> int:
+    """How many threads the kernels may use: as set, or from RETROGRAD_NUM_THREADS, OMP_NUM_THREADS, or the
+    number of processors that this process may run on."""
+    return threads.count()
+
+
+use(os.environ.get("RETROGRAD_BACKEND", "").strip().lower() or "auto")

@@ -1,0 +1,16 @@
+"""The kernel vocabulary: every function from arrays to arrays that the engine is made of.
+
+Call one as a function of NumPy arrays, whichever engine is your own: operands are checked, then the backend in
+force runs. The NumPy references stand in this package's files, one family a file.
+
+Example:
+    >>> import numpy as np, retrograd as rg
+    >>> rg.kernels.mse_loss(np.array([1.0, 2.0]), np.array([1.0, 4.0]))
+    (array(2.), array([ 0., -2.]))
+"""
+
+from . import activation, elementwise, index, loss, product, random, reduction, update, view
+from .spec import TABLE as _TABLE
+
+globals().update(_TABLE)
+__all__ = sorted(_TABLE)

@@ -1,0 +1,128 @@
+"""Matrix products: bare, and fused with the bias and activation of a dense layer."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .activation import FROM_OUTPUT, activation_backward, activation_forward, check
+from .spec import Array, Spec, kernel, same_dtype
+
+
+def _infer_matmul(a: Array, b: Array) -> Spec:
+    dtype = np.result_type(a.dtype, b.dtype)
+    if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-2]:
+        raise ValueError(
+            f"matmul: shapes {tuple(a.shape)} and {tuple(b.shape)} do not fit; expected (..., m, k) and (..., k, n)"
+        )
+    try:
+        batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    except ValueError:
+        raise ValueError(
+            f"matmul: batch axes of {tuple(a.shape)} and {tuple(b.shape)} do not broadcast"
+        ) from None
+    return Spec((*batch, a.shape[-2], b.shape[-1]), dtype)
+
+
+@kernel(_infer_matmul)
+def matmul(a: Array, b: Array) -> Array:
+    """The product of (..., m, k) and (..., k, n) -> (..., m, n); leading axes broadcast. Any strides."""
+    return np.matmul(a, b)
+
+
+def _infer_forward(x: Array, w: Array, b: Array | None = None, activation: str = "identity") -> Spec:
+    check("linear_forward", activation, FROM_OUTPUT)
+    dtype = same_dtype("linear_forward", x, w, b)
+    if x.ndim != 2 or w.ndim != 2 or x.shape[1] != w.shape[1]:
+        raise ValueError(
+            f"linear_forward: x {tuple(x.shape)} and w {tuple(w.shape)} do not fit; "
+            "expected (rows, in_features) and (out_features, in_features)"
+        )
+    if b is not None and b.shape != (w.shape[0],):
+        raise ValueError(f"linear_forward: b has shape {tuple(b.shape)}, expected ({w.shape[0]},) to fit w")
+    return Spec((x.shape[0], w.shape[0]), dtype)
+
+
+@kernel(_infer_forward)
+def linear_forward(x: Array, w: Array, b: Array | None = None, activation: str = "identity") -> Array:
+    """A dense layer in one pass: activation(x @ w.T + b).
+
+    Args:
+        x: (rows, in_features), float32 or float64, any strides.
+        w: (out_features, in_features), same dtype, any strides.
+        b: (out_features,), or None for no bias.
+        activation: one of identity, relu, tanh, sigmoid (those whose derivative their output gives).
+
+    Returns:
+        (rows, out_features), C order.
+
+    Example:
+        >>> import numpy as np, retrograd as rg
+        >>> x, w, b = np.ones((1, 2)), np.array([[1.0, 2.0], [-1.0, -2.0]]), np.zeros(2)
+        >>> rg.kernels.linear_forward(x, w, b, "relu")
+        array([[3., 0.]])
+    """
+    y = x @ w.T
+    if b is not None:
+        y += b
+    return activation_forward.reference(y, activation)
+
+
+def _infer_backward(
+    g: Array,
+    x: Array,
+    w: Array,
+    y: Array | None = None,
+    activation: str = "identity",
+    need_x: bool = True,
+    need_w: bool = True,
+    need_b: bool = True,
+) -> tuple[Spec | None, Spec | None, Spec | None]:
+    check("linear_backward", activation, FROM_OUTPUT)
+    dtype = same_dtype("linear_backward", g, x, w, y)
+    expected = (x.shape[0], w.shape[0])
+    if x.ndim != 2 or w.ndim != 2 or x.shape[1] != w.shape[1] or g.shape != expected:
+        raise ValueError(
+            f"linear_backward: g {tuple(g.shape)}, x {tuple(x.shape)} and w {tuple(w.shape)} do not fit; expected "
+            "(rows, out_features), (rows, in_features) and (out_features, in_features)"
+        )
+    if activation != "identity" and (y is None or y.shape != expected):
+        raise ValueError(f"linear_backward: {activation} needs y, the layer's output, of shape {expected}")
+    return (
+        Spec(x.shape, dtype) if need_x else None,
+        Spec(w.shape, dtype) if need_w else None,
+        Spec((w.shape[0],), dtype) if need_b else None,
+    )
+
+
+@kernel(_infer_backward)
+def linear_backward(
+    g: Array,
+    x: Array,
+    w: Array,
+    y: Array | None = None,
+    activation: str = "identity",
+    need_x: bool = True,
+    need_w: bool = True,
+    need_b: bool = True,
+) -> tuple[Array | None, Array | None, Array | None]:
+    """The cotangents of a dense layer's three operands, in one call.
+
+    With d = g * activation'(y): dx = d @ w, dw = d.T @ x, db = d summed over the rows (Goodfellow, Bengio,
+    Courville, Deep Learning (2016), algorithm 6.4).
+
+    Args:
+        g: (rows, out_features), the cotangent of the layer's output.
+        x, w: the operands of linear_forward.
+        y: the layer's output; not read where activation is identity.
+        activation: as in linear_forward.
+        need_x, need_w, need_b: which cotangents to compute.
+
+    Returns:
+        (dx, dw, db) of the shapes of x, w and b, C order; None in place of each that is not needed.
+    """
+    d = g if activation == "identity" else activation_backward.reference(g, y, activation)
+    return (
+        d @ w if need_x else None,
+        d.T @ x if need_w else None,
+        np.sum(d, axis=0) if need_b else None,
+    )

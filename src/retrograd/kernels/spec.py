@@ -1,0 +1,126 @@
+"""What a kernel is: a named, documented function from arrays to arrays, and the table of those that run.
+
+A kernel is declared once, by its NumPy reference: the function's body is the arithmetic in the plainest form,
+its docstring is the contract, and `infer` gives the shape and dtype of the results without running it. Backends
+replace the body, never the contract. `active` holds the implementations in force; ops call kernels through it,
+unchecked, because the op has already checked its operands. People call the `Kernel` objects themselves,
+which check first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Array = np.ndarray
+
+
+class Spec(NamedTuple):
+    """The shape and dtype of an array that does not exist yet."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+
+class Kernel:
+    """A kernel of the vocabulary; calling it checks the operands, then runs the backend in force.
+
+    Attributes:
+        name: the kernel's name in every backend's table.
+        reference: the NumPy implementation that every backend is held to.
+        infer: same parameters as the kernel; reads only `.shape` and `.dtype` of the arrays, raises
+            ValueError or TypeError where they do not fit, and returns a Spec (or a tuple of them, None
+            where the kernel returns None).
+        parameters: the parameter names, in order.
+        arrays: those of them that are arrays.
+    """
+
+    def __init__(self, reference: Callable[..., Any], infer: Callable[..., Any]) -> None:
+        code = reference.__code__
+        self.name = reference.__name__
+        self.reference = reference
+        self.infer = infer
+        self.parameters = code.co_varnames[: code.co_argcount]
+        self.arrays = frozenset(p for p in self.parameters if "Array" in str(reference.__annotations__[p]))
+        self.__doc__ = reference.__doc__
+
+    def __call__(self, *args: Any, **attributes: Any) -> Any:
+        if len(args) > len(self.parameters):
+            raise TypeError(f"{self.name}: takes {len(self.parameters)} arguments {self.parameters}, got {len(args)}")
+        call = dict(zip(self.parameters, args, strict=False)) | attributes
+        for name in self.arrays & call.keys():
+            if isinstance(call[name], (tuple, list)):
+                call[name] = tuple(np.asarray(a) for a in call[name])
+            elif call[name] is not None:
+                call[name] = np.asarray(call[name])
+        self.infer(**call)
+        return getattr(active, self.name)(**call)
+
+    def __repr__(self) -> str:
+        return f"<kernel {self.name}({', '.join(self.parameters)})>"
+
+
+TABLE: dict[str, Kernel] = {}
+"""The vocabulary: every kernel by name."""
+
+active = SimpleNamespace()
+"""The implementations in force, by kernel name; `retrograd.backends.use` fills it."""
+
+
+def kernel(infer: Callable[..., Any]) -> Callable[[Callable[..., Any]], Kernel]:
+    """Declare a kernel: the decorated function is its reference, `infer` its shape rule."""
+
+    def declare(reference: Callable[..., Any]) -> Kernel:
+        declared = Kernel(reference, infer)
+        TABLE[declared.name] = declared
+        setattr(active, declared.name, reference)
+        return declared
+
+    return declare
+
+
+def activate(table: dict[str, Callable[..., Any]]) -> None:
+    """Put a backend's implementations in force; a kernel that `table` lacks runs its reference."""
+    for name, declared in TABLE.items():
+        setattr(active, name, table.get(name, declared.reference))
+
+
+def broadcast(name: str, *arrays: Any) -> tuple[int, ...]:
+    """The shape that the operands of `name` broadcast to, or a ValueError that shows them."""
+    shape = arrays[0].shape
+    if all(a.shape == shape for a in arrays):
+        return shape
+    try:
+        return np.broadcast_shapes(*(a.shape for a in arrays))
+    except ValueError:
+        shapes = " and ".join(str(tuple(a.shape)) for a in arrays)
+        raise ValueError(
+            f"{name}: shapes {shapes} do not broadcast; from the last axis backwards, "
+            "sizes must be equal or one of them 1"
+        ) from None
+
+
+def reduced(shape: tuple[int, ...], axes: tuple[int, ...], keepdims: bool) -> tuple[int, ...]:
+    """The shape that is left of `shape` when `axes` (each in [0, ndim)) are reduced."""
+    if keepdims:
+        return tuple(1 if i in axes else n for i, n in enumerate(shape))
+    return tuple(n for i, n in enumerate(shape) if i not in axes)
+
+
+def same_shape(name: str, **arrays: Any) -> tuple[int, ...]:
+    """The one shape that all the named arrays have, or a ValueError that shows them."""
+    shapes = {k: tuple(a.shape) for k, a in arrays.items() if a is not None}
+    if len(set(shapes.values())) > 1:
+        raise ValueError(f"{name}: expected equal shapes, got " + ", ".join(f"{k} {s}" for k, s in shapes.items()))
+    return next(iter(shapes.values()))
+
+
+def same_dtype(name: str, *arrays: Any) -> np.dtype:
+    """The one floating dtype that all the arrays have, or a TypeError that shows them."""
+    dtypes = [a.dtype for a in arrays if a is not None]
+    if any(d != dtypes[0] for d in dtypes) or dtypes[0].kind != "f":
+        raise TypeError(f"{name}: expected one floating dtype, got {', '.join(map(str, dtypes))}")
+    return dtypes[0]
