@@ -1,0 +1,67 @@
+/* retrograd's C kernels: everything that the Python side may call.
+ *
+ * The kernels are declared in kernels.h, read here once for float (names ending in _f32) and once for double (_f64).
+ * cffi reads this header through the preprocessor with RG_CDEF defined and takes the kernels for functions; they are
+ * pointers, which rg_select_isa sets to the versions for the instruction set in force.
+ */
+#ifndef RETROGRAD_H
+#define RETROGRAD_H
+
+#ifndef RG_CDEF
+#include <stdint.h>
+#endif
+
+/* Activations, by the names of the kernel vocabulary. */
+typedef enum {
+    RG_IDENTITY,
+    RG_RELU,
+    RG_TANH,
+    RG_SIGMOID,
+    RG_LEAKY_RELU,
+    RG_GELU,
+    RG_GELU_TANH,
+    RG_SILU,
+    RG_SOFTPLUS
+} rg_activation;
+
+/* Puts an instruction set in force: the named one, or for "" the best that this machine has. Must be called before
+ * any kernel. Returns NULL, or what is wrong in words. */
+const char *rg_select_isa(const char *name);
+/* The instruction set in force, and all that this machine can run, best first, separated by ", ". */
+const char *rg_isa(void);
+const char *rg_isas(void);
+const char *rg_compiler(void);
+
+/* How many threads a kernel may use, at most; 1 in a forked child and in a build without OpenMP. */
+void rg_set_num_threads(int n);
+int rg_num_threads(void);
+int rg_has_openmp(void);
+
+#if defined(RG_CDEF)
+#define RG_POINTER(result, name) result name
+#define RG_REAL(type) void /* any buffer converts to it, without a cast for each array */
+#elif defined(RG_DEFINE_KERNELS)
+#define RG_POINTER(result, name) result(*name)
+#else
+#define RG_POINTER(result, name) extern result(*name)
+#endif
+#ifndef RG_REAL
+#define RG_REAL(type) type
+#endif
+
+#define real RG_REAL(float)
+#define RG_KERNEL(result, name) RG_POINTER(result, rg_##name##_f32)
+#include "kernels.h"
+#undef real
+#undef RG_KERNEL
+
+#define real RG_REAL(double)
+#define RG_KERNEL(result, name) RG_POINTER(result, rg_##name##_f64)
+#include "kernels.h"
+#undef real
+#undef RG_KERNEL
+
+#undef RG_POINTER
+#undef RG_REAL
+
+#endif

@@ -1,0 +1,46 @@
+"""The C backend: the kernels of csrc/, called through cffi.
+
+A family of kernels is a module here, of the same name as its file in csrc/: functions with the vocabulary's
+signatures, in a dict KERNELS by kernel name.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+
+from ..registry import Backend, BackendUnavailable
+
+FAMILIES = ("elementwise",)
+"""The modules of this package that hold kernels."""
+
+
+def load() -> Backend:
+    try:
+        from . import native
+    except ImportError as reason:
+        raise BackendUnavailable(
+            f"the C extension was not built, because no working C compiler was found at installation ({reason}). "
+            "Install gcc or clang, then: pip install --force-reinstall --no-deps --no-cache-dir retrograd"
+        ) from None
+    lib, ffi = native.lib, native.ffi
+    wanted = os.environ.get("RETROGRAD_ISA", "").strip().lower()
+    complaint = lib.rg_select_isa(wanted.encode())
+    if complaint != ffi.NULL:
+        raise BackendUnavailable(f"RETROGRAD_ISA: {ffi.string(complaint).decode()}")
+
+    def describe() -> dict[str, str]:
+        return {
+            "instruction set": ffi.string(lib.rg_isa()).decode(),
+            "available": ffi.string(lib.rg_isas()).decode(),
+            "compiler": ffi.string(lib.rg_compiler()).decode(),
+            "openmp": "yes" if lib.rg_has_openmp() else "no",
+            "threads": str(lib.rg_num_threads()),
+        }
+
+    table = {}
+    for family in FAMILIES:
+        table.update(importlib.import_module(f".{family}", __name__).KERNELS)
+    return Backend("c", table, lib.rg_set_num_threads, describe)
+
+
