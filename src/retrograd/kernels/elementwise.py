@@ -185,7 +185,7 @@ def cast(x: Array, dtype: np.dtype) -> Array:
 @kernel(_unary)
 def copy(x: Array) -> Array:
     """A copy of x in C order."""
-    return x.copy(order="C")
+    return np.array(x, order="C")
 
 
 @kernel(lambda shape, value, dtype: Spec(tuple(shape), np.dtype(dtype)))

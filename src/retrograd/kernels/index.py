@@ -24,7 +24,10 @@ def index(x: Array, key: Any) -> Array:
 def index_add(g: Array, key: Any, shape: tuple[int, ...]) -> Array:
     """Zeros of `shape` with g added at `key`, repeated indices adding up: the transpose of `index`."""
     y = np.zeros(shape, g.dtype)
-    np.add.at(y, key, g)
+    if y[key].base is y:  # a view has no repeated element
+        y[key] = g
+    else:
+        np.add.at(y, key, g)
     return y
 
 

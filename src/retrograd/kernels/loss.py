@@ -59,9 +59,7 @@ def l1_loss(x: Array, target: Array, reduction: str = "mean", need_grad: bool = 
 
 
 @kernel(_infer_pointwise("huber_loss"))
-def huber_loss(
-    x: Array, target: Array, reduction: str = "mean", need_grad: bool = True, delta: float = 1.0
-) -> Loss:
+def huber_loss(x: Array, target: Array, reduction: str = "mean", need_grad: bool = True, delta: float = 1.0) -> Loss:
     """With d = x - target: d²/2 where |d| <= delta, else delta (|d| - delta/2), reduced (Huber 1964)."""
     d = x - target
     a = np.absolute(d)
@@ -92,7 +90,7 @@ def _infer_cross_entropy(x: Array, target: Array, reduction: str = "mean", need_
             f"indices {x.shape[:1]} or probabilities {tuple(x.shape)}"
         )
     if target.dtype != np.int64 and target.dtype != dtype:
-        raise TypeError(f"cross_entropy_loss: target is {target.dtype}; expected int64 indices or {dtype} probabilities")
+        raise TypeError(f"cross_entropy_loss: target is {target.dtype}; expected int64 indices or {dtype} rows")
     loss = Spec(x.shape[:1] if reduction == "none" else (), dtype)
     return loss, Spec(x.shape, dtype) if need_grad else None
 

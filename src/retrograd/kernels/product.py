@@ -17,9 +17,7 @@ def _infer_matmul(a: Array, b: Array) -> Spec:
     try:
         batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     except ValueError:
-        raise ValueError(
-            f"matmul: batch axes of {tuple(a.shape)} and {tuple(b.shape)} do not broadcast"
-        ) from None
+        raise ValueError(f"matmul: batch axes of {tuple(a.shape)} and {tuple(b.shape)} do not broadcast") from None
     return Spec((*batch, a.shape[-2], b.shape[-1]), dtype)
 
 

@@ -1,0 +1,161 @@
+"""Activations, elementwise.
+
+The derivative of each is an op of its own, ActivationSlope, with a closed form of the second derivative: so the vjp can
+be differentiated as often as one likes, while a first derivative takes the one fused kernel.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..kernels.activation import ACTIVATIONS, FROM_OUTPUT
+from ..kernels.spec import Array
+from ..tape import Node
+from ..tensor import Tensor
+from .elementwise import exp, where
+from .rule import OUTPUT, Op, Operand, floating, method
+
+
+class Activation(Op):
+    """An activation by name; it saves its output or its input, whichever its derivative is a function of."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.saves = (OUTPUT,) if name in FROM_OUTPUT else (0,)
+
+    def forward(self, k: Any, x: Array, alpha: float = 0.0) -> Array:
+        return k.activation_forward(x, self.name, alpha)
+
+    def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor]:
+        (s,) = self.saved(ctx)
+        return (g * slope(s, self.name, ctx.attributes.get("alpha", 0.0)),)
+
+    fresh = True
+
+    def vjp_kernels(self, k: Any, ctx: Node, g: Array) -> tuple[Array]:
+        return (k.activation_backward(g, ctx.arrays[0], self.name, ctx.attributes.get("alpha", 0.0)),)
+
+
+class ActivationSlope(Op):
+    """The derivative of an activation, at its output or input as the activation saves it."""
+
+    saves = (0,)
+
+    def forward(self, k: Any, s: Array, activation: str, alpha: float) -> Array:
+        return k.activation_backward(np.ones_like(s), s, activation, alpha)
+
+    def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor]:
+        (s,) = self.saved(ctx)
+        return (g * _CURVATURE[ctx["activation"]](s, ctx["alpha"]),)
+
+
+_activations = {name: Activation(name) for name in ACTIVATIONS}
+_slope = ActivationSlope()
+
+
+def slope(s: Tensor, activation: str, alpha: float = 0.0) -> Tensor:
+    """The derivative of an activation, given what it saves: its output for those in FROM_OUTPUT, else its input."""
+    return _slope(s, activation=activation, alpha=alpha)
+
+
+def _flat(s: Tensor, alpha: float) -> Tensor:
+    return s * 0.0
+
+
+def _gelu(x: Tensor, alpha: float) -> Tensor:
+    density = exp(x * x * -0.5) * (1 / math.sqrt(2 * math.pi))
+    return density * (2.0 - x * x)
+
+
+def _gelu_tanh(x: Tensor, alpha: float) -> Tensor:
+    # y = x (1 + tanh u) / 2 with u = c (x + a x^3)
+    c, a = math.sqrt(2 / math.pi), 0.044715
+    t = tanh(c * (x + a * x * x * x))
+    du, ddu = c * (1.0 + 3 * a * x * x), 6 * a * c * x
+    return (1.0 - t * t) * (du + 0.5 * x * (ddu - 2.0 * t * du * du))
+
+
+def _silu(x: Tensor, alpha: float) -> Tensor:
+    y = sigmoid(x)
+    return y * (1.0 - y) * (2.0 + x * (1.0 - 2.0 * y))
+
+
+def _softplus(x: Tensor, alpha: float) -> Tensor:
+    y = sigmoid(alpha * x)
+    return alpha * y * (1.0 - y)
+
+
+_CURVATURE: dict[str, Callable[[Tensor, float], Tensor]] = {
+    "identity": _flat,
+    "relu": _flat,
+    "leaky_relu": _flat,
+    "tanh": lambda y, alpha: -2.0 * y,
+    "sigmoid": lambda y, alpha: 1.0 - 2.0 * y,
+    "gelu": _gelu,
+    "gelu_tanh": _gelu_tanh,
+    "silu": _silu,
+    "softplus": _softplus,
+}
+"""The derivative of each slope with respect to what the slope is a function of."""
+
+
+@method
+def relu(x: Operand) -> Tensor:
+    """max(x, 0), with derivative 0 at 0."""
+    return _activations["relu"](floating("relu", x))
+
+
+@method
+def leaky_relu(x: Operand, negative_slope: float = 0.01) -> Tensor:
+    """x where x > 0, negative_slope * x elsewhere."""
+    return _activations["leaky_relu"](floating("leaky_relu", x), alpha=float(negative_slope))
+
+
+@method
+def tanh(x: Operand) -> Tensor:
+    """The hyperbolic tangent."""
+    return _activations["tanh"](floating("tanh", x))
+
+
+@method
+def sigmoid(x: Operand) -> Tensor:
+    """1 / (1 + exp(-x))."""
+    return _activations["sigmoid"](floating("sigmoid", x))
+
+
+@method
+def gelu(x: Operand, approximate: str = "none") -> Tensor:
+    """x Phi(x), Phi being the normal distribution's cumulative function (Hendrycks and Gimpel, arXiv:1606.08415).
+
+    Args:
+        x: any shape.
+        approximate: "none", or "tanh" for 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))).
+    """
+    if approximate not in ("none", "tanh"):
+        raise ValueError(f"gelu: approximate is {approximate!r}, expected 'none' or 'tanh'")
+    return _activations["gelu" if approximate == "none" else "gelu_tanh"](floating("gelu", x))
+
+
+@method
+def silu(x: Operand) -> Tensor:
+    """x sigmoid(x) (Elfwing, Uchibe and Doya, arXiv:1702.03118)."""
+    return _activations["silu"](floating("silu", x))
+
+
+@method
+def softplus(x: Operand, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    """log(1 + exp(beta x)) / beta; x itself where beta x > threshold.
+
+    Raises:
+        ValueError: beta is not positive.
+    """
+    if not beta > 0:
+        raise ValueError(f"softplus: beta is {beta}, expected a positive number")
+    x = floating("softplus", x)
+    y = _activations["softplus"](x, alpha=float(beta))
+    # above 20 both are equal in float32 to rounding; a lower threshold is a real cut
+    return y if threshold >= 20 else where(x * beta > threshold, x, y)

@@ -1,0 +1,479 @@
+"""Elementwise arithmetic, comparisons and casts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes
+from ..kernels.spec import Array, broadcast
+from ..tape import Node
+from ..tensor import Tensor
+from .rule import OUTPUT, Op, Operand, as_tensor_operand, floating, method, operands
+from .shape import sum_arrays_to, sum_to
+
+# Binary arithmetic
+
+
+class Add(Op):
+    def forward(self, k: Any, a: Array, b: Array) -> Array:
+        return k.add(a, b)
+
+    def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor, Tensor]:
+        return sum_to(g, ctx.shapes[0]), sum_to(g, ctx.shapes[1])
+
+    def vjp_kernels(self, k: Any, ctx: Node, g: Array) -> tuple[Array | None, Array | None]:
+        a, b = ctx.shapes
+        return (
+            sum_arrays_to(k, g, a) if ctx.needs(0) else None,
+            sum_arrays_to(k, g, b) if ctx.needs(1) else None,
+        )
+
+
+class Subtract(Op):
+    def forward(self, k: Any, a: Array, b: Array) -> Array:
+        return k.subtract(a, b)
+
+    def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        return (
+            sum_to(g, ctx.shapes[0]) if ctx.needs(0) else None,
+            sum_to(-g, ctx.shapes[1]) if ctx.needs(1) else None,
+        )
+
+
+class Multiply(Op):
+    saves = (0, 1)
+
+    def forward(self, k: Any, a: Array, b: Array) -> Array:
+        return k.multiply(a, b)
+
+    def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        a, b = self.saved(ctx)
+        return (
+            sum_to(g * b, a.shape) if ctx.needs(0) else None,
+            sum_to(g * a, b.shape) if ctx.needs(1) else None,
+        )
+
+    def vjp_kernels(self, k: Any, ctx: Node, g: Array) -> tuple[Array | None, Array | None]:
+        a, b = ctx.arrays
+        return (
+            sum_arrays_to(k, k.multiply(g, b), a.shape) if ctx.needs(0) else None,
+            sum_arrays_to(k, k.multiply(g, a), b.shape) if ctx.needs(1) else None,
+        )
+
+
+class Divide(Op):
+    saves = (0, 1)
+
+    def forward(self, k: Any, a: Array, b: Array) -> Array:
+        return k.divide(a, b)
+
+    def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        a, b = self.saved(ctx)
+        da = g / b
+        return (
+            sum_to(da, a.shape) if ctx.needs(0) else None,
+            sum_to(-da * (a / b), b.shape) if ctx.needs(1) else None,
+        )
+
+
+class Power(Op):
+    saves = (0, 1)
+
+    def forward(self, k: Any, a: Array, b: Array) -> Array:
+        return k.power(a, b)
+
+    def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        a, b = self.saved(ctx)
+        da = db = None
+        if ctx.needs(0):
+            # x**0 is flat, though 0 * 0**-1 is not a number
+            da = sum_to(g * where(b == 0, 0.0, b * a ** where(b == 0, 1.0, b - 1)), a.shape)
+        if ctx.needs(1):
+            flat = (a == 0) & (b >= 0)  # 0**b does not move with b > 0
+            db = sum_to(g * where(flat, 0.0, a**b * log(where(flat, 1.0, a))), b.shape)
+        return da, db
+
+
+class Maximum(Op):
+    """Where both are equal, each gets half."""
+
+    saves = (0, 1)
+
+    def forward(self, k: Any, a: Array, b: Array) -> Array:
+        return k.maximum(a, b)
+
+    def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        a, b = self.saved(ctx)
+        return _share(ctx, g, a > b, a == b)
+
+
+class Minimum(Op):
+    """Where both are equal, each gets half."""
+
+    saves = (0, 1)
+
+    def forward(self, k: Any, a: Array, b: Array) -> Array:
+        return k.minimum(a, b)
+
+    def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        a, b = self.saved(ctx)
+        return _share(ctx, g, a < b, a == b)
+
+
+def _share(ctx: Node, g: Tensor, first: Tensor, tie: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    half = g * 0.5
+    return (
+        sum_to(where(tie, half, where(first, g, 0.0)), ctx.shapes[0]) if ctx.needs(0) else None,
+        sum_to(where(tie, half, where(first, 0.0, g)), ctx.shapes[1]) if ctx.needs(1) else None,
+    )
+
+
+class Where(Op):
+    saves = (0,)
+
+    def forward(self, k: Any, condition: Array, a: Array, b: Array) -> Array:
+        return k.where(condition, a, b)
+
+    def vjp(self, ctx: Node, g: Tensor) -> tuple[None, Tensor | None, Tensor | None]:
+        (condition,) = self.saved(ctx)
+        return (
+            None,
+            sum_to(where(condition, g, 0.0), ctx.shapes[1]) if ctx.needs(1) else None,
+            sum_to(where(condition, 0.0, g), ctx.shapes[2]) if ctx.needs(2) else None,
+        )
+
+
+class Comparison(Op):
+    """A comparison by its kernel's name; its result is boolean and carries no gradient."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def forward(self, k: Any, *arrays: Array) -> Array:
+        return getattr(k, self.name)(*arrays)
+
+
+# Unary arithmetic
+
+
+class Negative(Op):
+    def forward(self, k: Any, x: Array) -> Array:
+        return k.negative(x)
+
+    def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor]:
+        return (-g,)
+
+
+class Absolute(Op):
+    saves = (0,)
+
+    def forward(self, k: Any, x: Array) -> Array:
+        return k.absolute(x)
+
+    def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor]:
+        (x,) = self.saved(ctx)
+        return (g * sign(x),)
+
+
+class Sign(Op):
+    """Flat wherever it has a derivative."""
+
+    def forward(self, k: Any, x: Array) -> Array:
+        return k.sign(x)
+
+    def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor]:
+        return (g * 0.0,)
+
+
+class Exp(Op):
+    saves = (OUTPUT,)
+
+    def forward(self, k: Any, x: Array) -> Array:
+        return k.exp(x)
+
+    def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor]:
+        (y,) = self.saved(ctx)
+        return (g * y,)
+
+
+class Log(Op):
+    saves = (0,)
+
+    def forward(self, k: Any, x: Array) -> Array:
+        return k.log(x)
+
+    def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor]:
+        (x,) = self.saved(ctx)
+        return (g / x,)
+
+
+class Sqrt(Op):
+    saves = (OUTPUT,)
+
+    def forward(self, k: Any, x: Array) -> Array:
+        return k.sqrt(x)
+
+    def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor]:
+        (y,) = self.saved(ctx)
+        return (g / (y * 2.0),)
+
+
+class Square(Op):
+    saves = (0,)
+
+    def forward(self, k: Any, x: Array) -> Array:
+        return k.square(x)
+
+    def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor]:
+        (x,) = self.saved(ctx)
+        return (g * (x * 2.0),)
+
+
+class Clamp(Op):
+    """At a limit itself the derivative is that of the inside."""
+
+    saves = (0,)
+
+    def forward(self, k: Any, x: Array, low: float | None, high: float | None) -> Array:
+        return k.clamp(x, low, high)
+
+    def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor]:
+        (x,) = self.saved(ctx)
+        if ctx["low"] is not None:
+            g = where(x < ctx["low"], 0.0, g)
+        if ctx["high"] is not None:
+            g = where(x > ctx["high"], 0.0, g)
+        return (g,)
+
+
+class Cast(Op):
+    def forward(self, k: Any, x: Array, dtype: np.dtype, source: np.dtype) -> Array:
+        return k.cast(x, dtype)
+
+    def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor]:
+        return (g.to(ctx["source"]),)
+
+
+class Copy(Op):
+    name = "clone"
+
+    def forward(self, k: Any, x: Array) -> Array:
+        return k.copy(x)
+
+    def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor]:
+        return (g,)
+
+
+_add, _subtract, _multiply, _divide, _power = Add(), Subtract(), Multiply(), Divide(), Power()
+_maximum, _minimum, _where = Maximum(), Minimum(), Where()
+_negative, _absolute, _sign, _exp, _log = Negative(), Absolute(), Sign(), Exp(), Log()
+_sqrt, _square, _clamp, _cast, _copy = Sqrt(), Square(), Clamp(), Cast(), Copy()
+_comparisons = {
+    name: Comparison(name)
+    for name in (
+        *("equal", "not_equal", "less", "less_equal", "greater", "greater_equal"),
+        *("logical_and", "logical_or", "logical_not"),
+    )
+}
+
+
+def _pair(name: str, a: Operand, b: Operand) -> list[Tensor]:
+    pair = operands(name, a, b)
+    if pair[0].array.shape != pair[1].array.shape:
+        broadcast(name, pair[0].array, pair[1].array)
+    return pair
+
+
+@method
+def add(a: Operand, b: Operand) -> Tensor:
+    """a + b; shapes broadcast."""
+    return _add(*_pair("add", a, b))
+
+
+@method
+def subtract(a: Operand, b: Operand) -> Tensor:
+    """a - b; shapes broadcast."""
+    return _subtract(*_pair("subtract", a, b))
+
+
+@method
+def multiply(a: Operand, b: Operand) -> Tensor:
+    """a * b; shapes broadcast."""
+    return _multiply(*_pair("multiply", a, b))
+
+
+@method
+def divide(a: Operand, b: Operand) -> Tensor:
+    """a / b; shapes broadcast. Integers become the default dtype."""
+    a, b = _pair("divide", a, b)
+    return _divide(floating("divide", a), floating("divide", b))
+
+
+@method
+def power(a: Operand, b: Operand) -> Tensor:
+    """a to the power b; shapes broadcast."""
+    if isinstance(b, (int, float)) and b == 2:
+        return square(a)
+    a, b = _pair("power", a, b)
+    if a.dtype.kind in "iu" and a.dtype == b.dtype and b.size and b.array.min() < 0:
+        raise ValueError("power: integers to a negative power are not integers; make the base floating")
+    return _power(a, b)
+
+
+@method
+def maximum(a: Operand, b: Operand) -> Tensor:
+    """The larger of a and b; shapes broadcast; NaN where either is. At a tie each gets half of the gradient."""
+    return _maximum(*_pair("maximum", a, b))
+
+
+@method
+def minimum(a: Operand, b: Operand) -> Tensor:
+    """The smaller of a and b; shapes broadcast; NaN where either is. At a tie each gets half of the gradient."""
+    return _minimum(*_pair("minimum", a, b))
+
+
+def where(condition: Operand, a: Operand, b: Operand) -> Tensor:
+    """a where the boolean condition holds, b elsewhere; shapes broadcast."""
+    condition = as_tensor_operand("where", condition)
+    if condition.dtype != dtypes.bool_:
+        raise TypeError(f"where: condition is {condition.dtype}, expected bool; compare it with something first")
+    a, b = operands("where", a, b)
+    broadcast("where", condition.array, a.array, b.array)
+    return _where(condition, a, b)
+
+
+@method
+def negative(x: Operand) -> Tensor:
+    """-x."""
+    return _negative(as_tensor_operand("negative", x))
+
+
+@method
+def abs(x: Operand) -> Tensor:
+    """|x|, with derivative 0 at 0."""
+    return _absolute(as_tensor_operand("abs", x))
+
+
+@method
+def sign(x: Operand) -> Tensor:
+    """-1, 0 or 1 by the sign of x; its derivative is 0."""
+    return _sign(as_tensor_operand("sign", x))
+
+
+@method
+def exp(x: Operand) -> Tensor:
+    """e to the x."""
+    return _exp(floating("exp", x))
+
+
+@method
+def log(x: Operand) -> Tensor:
+    """The natural logarithm."""
+    return _log(floating("log", x))
+
+
+@method
+def sqrt(x: Operand) -> Tensor:
+    """The square root."""
+    return _sqrt(floating("sqrt", x))
+
+
+@method
+def square(x: Operand) -> Tensor:
+    """x * x."""
+    return _square(as_tensor_operand("square", x))
+
+
+@method
+def clamp(x: Operand, min: float | None = None, max: float | None = None) -> Tensor:
+    """x limited to [min, max]; None is no limit, not both.
+
+    Raises:
+        ValueError: neither limit is given.
+    """
+    if min is None and max is None:
+        raise ValueError("clamp: expected min, max or both")
+    x = as_tensor_operand("clamp", x)
+    return _clamp(x, low=None if min is None else float(min), high=None if max is None else float(max))
+
+
+@method
+def to(x: Tensor, dtype: Any) -> Tensor:
+    """x converted to another dtype; x itself where it has that dtype.
+
+    Raises:
+        TypeError: tensors cannot hold that dtype.
+    """
+    x = as_tensor_operand("to", x)
+    dtype = dtypes.supported(dtype, "to")
+    return x if x.dtype == dtype else _cast(x, dtype=dtype, source=x.dtype)
+
+
+@method
+def clone(x: Tensor) -> Tensor:
+    """A copy of x that gradients flow through."""
+    return _copy(as_tensor_operand("clone", x))
+
+
+def _comparison(name: str):
+    op = _comparisons[name]
+
+    def compare(a: Operand, b: Operand) -> Tensor:
+        return op(*_pair(name, a, b))
+
+    compare.__name__ = compare.__qualname__ = name
+    compare.__doc__ = f"{name.replace('_', ' ')}, elementwise, as booleans; shapes broadcast."
+    return method(compare)
+
+
+equal = _comparison("equal")
+not_equal = _comparison("not_equal")
+less = _comparison("less")
+less_equal = _comparison("less_equal")
+greater = _comparison("greater")
+greater_equal = _comparison("greater_equal")
+logical_and = _comparison("logical_and")
+logical_or = _comparison("logical_or")
+
+
+@method
+def logical_not(x: Operand) -> Tensor:
+    """not x, elementwise, as booleans."""
+    return _comparisons["logical_not"](as_tensor_operand("logical_not", x))
+
+
+def _reflected(function: Any) -> Any:
+    return lambda a, b: function(b, a)
+
+
+for _name, _function in {
+    "add": add,
+    "sub": subtract,
+    "mul": multiply,
+    "truediv": divide,
+    "pow": power,
+}.items():
+    setattr(Tensor, f"__{_name}__", _function)
+    setattr(Tensor, f"__r{_name}__", _reflected(_function))
+    setattr(Tensor, _name.replace("true", ""), _function)
+for _name, _function in {
+    "neg": negative,
+    "abs": abs,
+    "eq": equal,
+    "ne": not_equal,
+    "lt": less,
+    "le": less_equal,
+    "gt": greater,
+    "ge": greater_equal,
+    "and": logical_and,
+    "or": logical_or,
+    "invert": logical_not,
+}.items():
+    setattr(Tensor, f"__{_name}__", _function)
+Tensor.neg = negative  # type: ignore[attr-defined]
+Tensor.float = lambda x: to(x, dtypes.float32)  # type: ignore[attr-defined]
+Tensor.double = lambda x: to(x, dtypes.float64)  # type: ignore[attr-defined]
+Tensor.long = lambda x: to(x, dtypes.int64)  # type: ignore[attr-defined]
+Tensor.bool = lambda x: to(x, dtypes.bool_)  # type: ignore[attr-defined]

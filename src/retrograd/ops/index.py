@@ -1,0 +1,195 @@
+"""Indexing, and writing in place."""
+
+from __future__ import annotations
+
+import types
+from typing import Any
+
+import numpy as np
+
+from ..kernels.spec import Array
+from ..tape import Node, state
+from ..tensor import Tensor
+from .rule import Op, Operand, as_tensor_operand, method
+from .shape import sum_to
+
+_BASIC = (int, np.integer, slice, types.EllipsisType, type(None))
+
+
+class Slice(Op):
+    """Basic indexing: a view."""
+
+    view = True
+
+    def forward(self, k: Any, x: Array, key: Any) -> Array:
+        return k.slice_view(x, key)
+
+    def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor]:
+        return (_index_add(g, key=ctx["key"], shape=ctx.shapes[0]),)
+
+
+class Index(Op):
+    """Indexing by integer or boolean arrays: a copy."""
+
+    def forward(self, k: Any, x: Array, key: Any) -> Array:
+        return k.index(x, key)
+
+    def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor]:
+        return (_index_add(g, key=ctx["key"], shape=ctx.shapes[0]),)
+
+
+class IndexAdd(Op):
+    """Zeros with g added at the key: the transpose of both."""
+
+    def forward(self, k: Any, g: Array, key: Any, shape: tuple[int, ...]) -> Array:
+        return k.index_add(g, key, shape)
+
+    def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor]:
+        return (_take(g, ctx["key"]),)
+
+
+_slice, _index, _index_add = Slice(), Index(), IndexAdd()
+
+
+def is_basic(key: Any) -> bool:
+    """Whether indexing by this key gives a view."""
+    parts = key if isinstance(key, tuple) else (key,)
+    return all(isinstance(part, _BASIC) and not isinstance(part, bool) for part in parts)
+
+
+def _plain(key: Any) -> Any:
+    if isinstance(key, tuple):
+        return tuple(_plain(part) for part in key)
+    if isinstance(key, Tensor):
+        key = key.array
+    if isinstance(key, list):
+        key = np.asarray(key, dtype=None if key else np.int64)
+    if isinstance(key, np.ndarray):
+        if key.dtype.kind not in "iub":
+            raise IndexError(f"index: an array of {key.dtype} cannot index; expected integers or booleans")
+        if key.ndim == 0 and key.dtype.kind != "b":
+            return int(key)
+    return key
+
+
+def _take(x: Tensor, key: Any) -> Tensor:
+    return (_slice if is_basic(key) else _index)(x, key=key)
+
+
+def _getitem(x: Tensor, key: Any) -> Tensor:
+    """x[key] by NumPy's rules: integers, slices, None and Ellipsis give a view; integer or boolean arrays (or
+    tensors) a copy, whose gradient adds up where an index repeats.
+
+    Raises:
+        IndexError: the key does not fit the shape.
+    """
+    key = _plain(key)
+    try:
+        return _take(x, key)
+    except IndexError as error:
+        raise IndexError(f"index: {error}; the tensor's shape is {x.shape}") from None
+
+
+Tensor.__getitem__ = _getitem  # type: ignore[method-assign,assignment]
+
+
+# In place
+
+
+class Overwrite(Op):
+    """x with values in place of what stands at the key; what `x[key] = values` records."""
+
+    name = "setitem"
+
+    def forward(self, k: Any, x: Array, values: Array, key: Any) -> Array:
+        y = k.copy(x)
+        y[key] = values
+        return y
+
+    def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor, Tensor]:
+        shape = ctx.shapes[1]
+        taken = _take(g, ctx["key"])
+        return _overwrite(g, Tensor(np.zeros((), g.dtype)), key=ctx["key"]), sum_to(taken, shape)
+
+
+_overwrite = Overwrite()
+
+
+def become(x: Tensor, result: Tensor, name: str) -> Tensor:
+    """Give x, in place, the values of `result`, which an op made from it; where that was recorded, x is from then
+    on what the op made.
+
+    Raises:
+        RuntimeError: x is a leaf that requires grad, or a view of a tensor that does, while recording; its memory is
+            read-only.
+        ValueError: result's shape is not x's.
+    """
+    array = x.writable(name)
+    if result.shape != x.shape:
+        raise ValueError(f"{name}: the result's shape {result.shape} does not fit into the tensor's {x.shape} in place")
+    if result.edge is not None and x.edge is not None and x.edge[0].op.view:
+        raise RuntimeError(
+            f"{name}: in-place change of a view of shape {x.shape} that gradients flow through; "
+            "clone() it first, or work out of place"
+        )
+    np.copyto(array, result.array, casting="same_kind")
+    x.changed()
+    if result.edge is not None:
+        x._requires_grad, x.edge = True, result.edge
+    return x
+
+
+def _setitem(x: Tensor, key: Any, values: Operand) -> None:
+    key = _plain(key)
+    values = as_tensor_operand("setitem", values, x)
+    if state.recording and (x.requires_grad or values.requires_grad):
+        x.writable("setitem")
+        become(x, _overwrite(x, values.to(x.dtype), key=key), "setitem")
+        return
+    try:
+        x.writable("setitem")[key] = values.array
+    except (IndexError, ValueError) as error:
+        raise type(error)(f"setitem: {error}; the tensor's shape is {x.shape}") from None
+    x.changed()
+
+
+Tensor.__setitem__ = _setitem  # type: ignore[method-assign,assignment]
+
+
+def _in_place(name: str, function: str):
+    def change(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        x.writable(name)
+        result = getattr(x, function)(*args, **kwargs)
+        if result.dtype != x.dtype and not np.can_cast(result.dtype, x.dtype, "same_kind"):
+            raise TypeError(f"{name}: the result is {result.dtype}, which a {x.dtype} tensor cannot take in place")
+        return become(x, result, name)
+
+    change.__name__ = change.__qualname__ = name
+    change.__doc__ = f"{function}, in place; returns the tensor itself."
+    return change
+
+
+for _name in ("add", "sub", "mul", "div", "pow", "clamp", "neg", "exp", "sqrt", "relu", "tanh", "sigmoid"):
+    setattr(Tensor, f"{_name}_", _in_place(f"{_name}_", _name))
+for _name, _function in {"iadd": "add", "isub": "sub", "imul": "mul", "itruediv": "div", "ipow": "pow"}.items():
+    setattr(Tensor, f"__{_name}__", _in_place(f"__{_name}__", _function))
+
+
+@method
+def fill_(x: Tensor, value: float) -> Tensor:
+    """Every element set to value, in place; returns the tensor itself."""
+    _setitem(x, ..., value)
+    return x
+
+
+@method
+def zero_(x: Tensor) -> Tensor:
+    """Every element set to 0, in place; returns the tensor itself."""
+    return fill_(x, 0)
+
+
+@method
+def copy_(x: Tensor, source: Operand) -> Tensor:
+    """The elements of source, broadcast and converted, in place; returns the tensor itself."""
+    _setitem(x, ..., source)
+    return x

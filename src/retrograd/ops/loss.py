@@ -1,0 +1,289 @@
+"""Losses, each with its gradient in one pass."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes
+from ..kernels.loss import check_reduction
+from ..kernels.spec import Array
+from ..tape import Node, state
+from ..tensor import Tensor
+from .activation import sigmoid
+from .elementwise import clamp, sign, where
+from .reduction import log_softmax, softmax
+from .rule import Op, Operand, as_tensor_operand, floating, operands
+from .shape import reshape, unsqueeze
+
+
+class Pointwise(Op):
+    """A loss of a prediction and a target of its shape, elementwise, reduced.
+
+    `slopes(x, target, options)` gives its derivatives with respect to both, before the reduction.
+    """
+
+    saves = (0, 1)
+    residuals = 1
+    fresh = True
+
+    def __init__(self, name: str, slopes: Callable[..., tuple[Tensor, Tensor]]) -> None:
+        self.name = name
+        self.slopes = slopes
+
+    def forward(self, k: Any, x: Array, target: Array, reduction: str, need_grad: bool, **options: float) -> Any:
+        return getattr(k, self.name)(x, target, reduction, need_grad, *options.values())
+
+    def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        x, target = self.saved(ctx)
+        if ctx["reduction"] == "mean":
+            g = g * (1 / x.size if x.size else math.nan)
+        dx, dt = self.slopes(x, target, ctx.attributes)
+        return g * dx if ctx.needs(0) else None, g * dt if ctx.needs(1) else None
+
+    def vjp_kernels(self, k: Any, ctx: Node, g: Array) -> tuple[Array, None] | None:
+        return None if ctx.needs(1) else (k.multiply(ctx.residuals[0], g), None)
+
+
+def _mse_slopes(x: Tensor, target: Tensor, options: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    d = (x - target) * 2.0
+    return d, -d
+
+
+def _l1_slopes(x: Tensor, target: Tensor, options: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    d = sign(x - target)
+    return d, -d
+
+
+def _huber_slopes(x: Tensor, target: Tensor, options: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    d = clamp(x - target, -options["delta"], options["delta"])
+    return d, -d
+
+
+def _bce_slopes(x: Tensor, target: Tensor, options: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    return sigmoid(x) - target, -x
+
+
+class CrossEntropy(Op):
+    """Of logits (rows, classes) and class indices (rows,) or probabilities (rows, classes)."""
+
+    name = "cross_entropy_loss"
+    saves = (0, 1)
+    residuals = 1
+    fresh = True
+
+    def forward(self, k: Any, x: Array, target: Array, reduction: str, need_grad: bool) -> Any:
+        return k.cross_entropy_loss(x, target, reduction, need_grad)
+
+    def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        x, target = self.saved(ctx)
+        if ctx["reduction"] == "mean":
+            g = g * (1 / x.shape[0] if x.shape[0] else math.nan)
+        elif ctx["reduction"] == "none":
+            g = unsqueeze(g, 1)
+        p = target if target.dtype.kind == "f" else one_hot(target, x.shape[1], x.dtype)
+        return (
+            g * (softmax(x, 1) * p.sum(1, keepdim=True) - p) if ctx.needs(0) else None,
+            -g * log_softmax(x, 1) if ctx.needs(1) else None,
+        )
+
+    def vjp_kernels(self, k: Any, ctx: Node, g: Array) -> tuple[Array, None] | None:
+        if ctx.needs(1):
+            return None
+        if ctx["reduction"] == "none":
+            g = k.reshape(g, (*g.shape, 1))
+        return k.multiply(ctx.residuals[0], g), None
+
+
+_mse = Pointwise("mse_loss", _mse_slopes)
+_l1 = Pointwise("l1_loss", _l1_slopes)
+_huber = Pointwise("huber_loss", _huber_slopes)
+_bce = Pointwise("bce_with_logits_loss", _bce_slopes)
+_cross_entropy = CrossEntropy()
+
+
+def _pointwise(name: str, op: Op, x: Operand, target: Operand, reduction: str, **options: float) -> Tensor:
+    check_reduction(name, reduction)
+    x, target = operands(name, x, target)
+    if x.dtype.kind != "f":
+        x, target = floating(name, x), floating(name, target)
+    if x.array.shape != target.array.shape:
+        raise ValueError(
+            f"{name}: input has shape {x.shape} and target {target.shape}, expected the same; "
+            "reshape one, such as target.reshape(-1, 1)"
+        )
+    return op(x, target, reduction=reduction, need_grad=state.recording and x.requires_grad, **options)
+
+
+def mse_loss(input: Operand, target: Operand, reduction: str = "mean") -> Tensor:
+    """The squared error (input - target)².
+
+    Args:
+        input: any shape.
+        target: the same shape.
+        reduction: "mean" over the elements, "sum", or "none" for one value an element.
+
+    Raises:
+        ValueError: shapes differ (nothing broadcasts), or an unknown reduction.
+
+    Example:
+        >>> import retrograd as rg, retrograd.nn.functional as F
+        >>> F.mse_loss(rg.tensor([1.0, 2.0]), rg.tensor([1.0, 4.0]))
+        tensor(2.)
+    """
+    return _pointwise("mse_loss", _mse, input, target, reduction)
+
+
+def l1_loss(input: Operand, target: Operand, reduction: str = "mean") -> Tensor:
+    """The absolute error |input - target|, with derivative 0 at 0; arguments as in mse_loss."""
+    return _pointwise("l1_loss", _l1, input, target, reduction)
+
+
+def huber_loss(input: Operand, target: Operand, reduction: str = "mean", delta: float = 1.0) -> Tensor:
+    """With d = |input - target|: d²/2 up to delta, delta (d - delta/2) beyond (Huber 1964); else as mse_loss.
+
+    Raises:
+        ValueError: shapes differ, an unknown reduction, or delta is not positive.
+    """
+    if not delta > 0:
+        raise ValueError(f"huber_loss: delta is {delta}, expected a positive number")
+    return _pointwise("huber_loss", _huber, input, target, reduction, delta=float(delta))
+
+
+def binary_cross_entropy_with_logits(
+    input: Operand,
+    target: Operand,
+    weight: Operand | None = None,
+    reduction: str = "mean",
+    pos_weight: Operand | None = None,
+) -> Tensor:
+    """-(target log sigmoid(input) + (1 - target) log(1 - sigmoid(input))), without overflow.
+
+    Args:
+        input: logits, any shape.
+        target: probabilities in [0, 1], the same shape.
+        weight: factors of the elements' losses, broadcast to that shape.
+        reduction: as in mse_loss.
+        pos_weight: factors of the positive terms, broadcast to that shape.
+
+    Raises:
+        ValueError: shapes differ, or an unknown reduction.
+    """
+    name = "binary_cross_entropy_with_logits"
+    if weight is None and pos_weight is None:
+        return _pointwise(name, _bce, input, target, reduction)
+    loss = _pointwise(name, _bce, input, target, "none")
+    if pos_weight is not None:
+        # the positive term is target * softplus(-x), which bce of x against 1 gives
+        x, t = operands(name, input, target)
+        positive = _pointwise(name, _bce, x, Tensor(np.ones(x.shape, x.dtype)), "none")
+        loss = loss + t * positive * (as_tensor_operand(name, pos_weight) - 1.0)
+    if weight is not None:
+        loss = loss * as_tensor_operand(name, weight)
+    check_reduction(name, reduction)
+    return loss if reduction == "none" else loss.mean() if reduction == "mean" else loss.sum()
+
+
+def one_hot(target: Tensor, classes: int, dtype: Any = None) -> Tensor:
+    """Class indices (...,) as rows (..., classes) of zeros with a one each; default dtype unless given."""
+    target = as_tensor_operand("one_hot", target)
+    _check_classes("one_hot", target.array, classes)
+    return Tensor(np.eye(classes, dtype=dtype or dtypes.get_default_dtype())[target.array])
+
+
+def _check_classes(name: str, target: Array, classes: int) -> None:
+    if target.dtype.kind not in "iu":
+        raise TypeError(f"{name}: class indices are {target.dtype}, expected integers")
+    if target.size and (target.min() < 0 or target.max() >= classes):
+        bad = target[(target < 0) | (target >= classes)].flat[0]
+        raise IndexError(f"{name}: class index {bad} is out of range; expected 0 to {classes - 1}")
+
+
+def cross_entropy(
+    input: Operand,
+    target: Operand,
+    weight: Operand | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """-log softmax(input) at the target's class, or against its distribution over classes.
+
+    Args:
+        input: logits, (classes,), (rows, classes) or (rows, classes, d1, …).
+        target: class indices in [0, classes), of input's shape without the class axis; or probabilities, floating and
+            of input's shape.
+        weight: (classes,) factors of the classes.
+        ignore_index: rows of this class index count nothing.
+        reduction: "mean" (over the rows; over their weights where indices are weighted or ignored), "sum", or "none"
+            for one value a row.
+        label_smoothing: in [0, 1]: this share of the target is spread evenly over the classes (Szegedy et al. 2016).
+
+    Raises:
+        ValueError: shapes do not fit, an unknown reduction, smoothing out of range.
+        IndexError: a class index is out of range. TypeError: the target is neither integer nor floating.
+    """
+    name = "cross_entropy"
+    check_reduction(name, reduction)
+    x, t = floating(name, input), as_tensor_operand(name, target)
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"{name}: label_smoothing is {label_smoothing}, expected 0 to 1")
+    axis = 0 if x.ndim == 1 else 1
+    rows_shape = x.shape[:axis] + x.shape[axis + 1 :]
+    indices = t.dtype.kind in "iu"
+    if x.ndim == 0 or t.shape != (rows_shape if indices else x.shape):
+        raise ValueError(
+            f"{name}: input {x.shape} and target {t.shape} do not fit; expected logits (rows, classes, …) and class "
+            f"indices {rows_shape} or probabilities {x.shape}"
+        )
+    if not indices and t.dtype.kind != "f":
+        raise TypeError(f"{name}: target is {t.dtype}, expected integer class indices or floating probabilities")
+    classes = x.shape[axis]
+    if x.ndim != 2:  # the class axis last, the rest joined into rows
+        order = (*(a for a in range(x.ndim) if a != axis), axis)
+        x = reshape(x.permute(order), math.prod(rows_shape), classes)
+        t = reshape(t, math.prod(rows_shape)) if indices else reshape(t.permute(order), x.shape)
+    t = t.to(dtypes.int64 if indices else x.dtype)
+    kept = None
+    if indices:
+        ignored = t.array == ignore_index
+        if ignored.any():
+            kept = Tensor(~ignored)
+            t = Tensor(np.where(ignored, 0, t.array))
+        _check_classes(name, t.array, classes)
+    if weight is None and kept is None and not label_smoothing:
+        need_grad = state.recording and x.requires_grad
+        loss = _cross_entropy(x, t, reduction=reduction, need_grad=need_grad)
+    else:
+        loss = _weighted_cross_entropy(x, t, weight, kept, reduction, label_smoothing)
+    return reshape(loss, rows_shape) if reduction == "none" and x.shape[:1] != rows_shape else loss
+
+
+def _weighted_cross_entropy(
+    x: Tensor, t: Tensor, weight: Operand | None, kept: Tensor | None, reduction: str, smoothing: float
+) -> Tensor:
+    classes = x.shape[1]
+    indices = t.dtype.kind in "iu"
+    p = one_hot(t, classes, x.dtype) if indices else t
+    hard = p
+    if smoothing:
+        p = p * (1 - smoothing) + smoothing / classes
+    if weight is not None:
+        w = as_tensor_operand("cross_entropy", weight).to(x.dtype)
+        if w.shape != (classes,):
+            raise ValueError(f"cross_entropy: weight has shape {w.shape}, expected ({classes},)")
+        p, hard = p * w, hard * w
+    loss = -(p * log_softmax(x, 1)).sum(1)
+    if kept is not None:
+        loss = where(kept, loss, 0.0)
+    if reduction == "none":
+        return loss
+    if reduction == "sum":
+        return loss.sum()
+    if not indices:
+        return loss.mean()
+    total = hard.sum(1)
+    return loss.sum() / (total if kept is None else where(kept, total, 0.0)).sum()

@@ -1,0 +1,155 @@
+"""Matrix products and the dense layer."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..kernels.activation import FROM_OUTPUT
+from ..kernels.spec import Array
+from ..tape import Node
+from ..tensor import Tensor
+from .activation import gelu, leaky_relu, silu, slope, softplus
+from .rule import OUTPUT, Op, Operand, method, operands
+from .shape import reshape, sum_arrays_to, sum_to, transpose, unsqueeze
+
+
+class MatMul(Op):
+    """Of operands with two axes or more; leading axes broadcast."""
+
+    saves = (0, 1)
+
+    def forward(self, k: Any, a: Array, b: Array) -> Array:
+        return k.matmul(a, b)
+
+    def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        a, b = self.saved(ctx)
+        return (
+            sum_to(_matmul(g, transpose(b, -2, -1)), a.shape) if ctx.needs(0) else None,
+            sum_to(_matmul(transpose(a, -2, -1), g), b.shape) if ctx.needs(1) else None,
+        )
+
+    def vjp_kernels(self, k: Any, ctx: Node, g: Array) -> tuple[Array | None, Array | None]:
+        a, b = ctx.arrays
+        return (
+            sum_arrays_to(k, k.matmul(g, _swapped(k, b)), a.shape) if ctx.needs(0) else None,
+            sum_arrays_to(k, k.matmul(_swapped(k, a), g), b.shape) if ctx.needs(1) else None,
+        )
+
+
+def _swapped(k: Any, a: Array) -> Array:
+    return k.transpose(a, (*range(a.ndim - 2), a.ndim - 1, a.ndim - 2))
+
+
+class Linear(Op):
+    """activation(x @ w.T + b), of a matrix x, in one kernel; its three cotangents in another."""
+
+    fresh = True
+
+    def __init__(self, activation: str) -> None:
+        self.name = "linear" if activation == "identity" else f"linear_{activation}"
+        self.activation = activation
+        self.saves = (0, 1) if activation == "identity" else (0, 1, OUTPUT)
+
+    def forward(self, k: Any, x: Array, w: Array, b: Array | None) -> Array:
+        return k.linear_forward(x, w, b, self.activation)
+
+    def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        x, w, *y = self.saved(ctx)
+        if y:
+            g = g * slope(y[0], self.activation)
+        return (
+            _matmul(g, w) if ctx.needs(0) else None,
+            _matmul(transpose(g, 0, 1), x) if ctx.needs(1) else None,
+            g.sum(0) if ctx.needs(2) else None,
+        )
+
+    def vjp_kernels(self, k: Any, ctx: Node, g: Array) -> tuple[Array | None, ...]:
+        x, w, *y = ctx.arrays
+        dx, dw, db = ctx.inputs
+        return k.linear_backward(
+            g, x, w, y[0] if y else None, self.activation, dx is not None, dw is not None, db is not None
+        )
+
+
+_matmul = MatMul()
+_linear = {activation: Linear(activation) for activation in FROM_OUTPUT}
+_after = {
+    "leaky_relu": leaky_relu,
+    "gelu": gelu,
+    "gelu_tanh": lambda x: gelu(x, "tanh"),
+    "silu": silu,
+    "softplus": softplus,
+}
+
+
+@method
+def matmul(a: Operand, b: Operand) -> Tensor:
+    """The matrix product, by NumPy's rules: (..., m, k) and (..., k, n) give (..., m, n), leading axes broadcast; an
+    operand with one axis is a row on the left, a column on the right, and that axis is left out of the result.
+
+    Raises:
+        ValueError: an operand has no axes, inner sizes differ, or leading axes do not broadcast.
+    """
+    a, b = operands("matmul", a, b)
+    inner = b.shape[0] if b.ndim == 1 else b.shape[-2] if b.ndim else None
+    if a.ndim == 0 or b.ndim == 0 or a.shape[-1] != inner:
+        raise ValueError(
+            f"matmul: shapes {a.shape} and {b.shape} do not fit; expected (..., m, k) and (..., k, n), "
+            "or (k,) for either"
+        )
+    try:
+        np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    except ValueError:
+        raise ValueError(f"matmul: leading axes of {a.shape} and {b.shape} do not broadcast") from None
+    row, column = a.ndim == 1, b.ndim == 1
+    y = _matmul(unsqueeze(a, 0) if row else a, unsqueeze(b, 1) if column else b)
+    if not (row or column):
+        return y
+    return reshape(y, y.shape[:-2] + y.shape[-2:-1] * (not row) + y.shape[-1:] * (not column))
+
+
+Tensor.__matmul__ = matmul  # type: ignore[method-assign,assignment]
+Tensor.__rmatmul__ = lambda b, a: matmul(a, b)  # type: ignore[method-assign,assignment,misc]
+Tensor.mm = matmul  # type: ignore[attr-defined]
+
+
+def linear(input: Operand, weight: Operand, bias: Operand | None = None, activation: str | None = None) -> Tensor:
+    """A dense layer: activation(input @ weight.T + bias), the product, bias and activation in one pass.
+
+    Args:
+        input: (..., in_features).
+        weight: (out_features, in_features).
+        bias: (out_features,) or None.
+        activation: None, or one of identity, relu, tanh, sigmoid, which are fused, or leaky_relu, gelu,
+            gelu_tanh, silu, softplus, which run after.
+
+    Returns:
+        (..., out_features).
+
+    Raises:
+        ValueError: shapes do not fit, or an unknown activation.
+    """
+    given = (input, weight) if bias is None else (input, weight, bias)
+    x, w, *rest = operands("linear", *given)
+    b = rest[0] if rest else None
+    if w.ndim != 2 or x.ndim == 0 or x.shape[-1] != w.shape[1]:
+        raise ValueError(
+            f"linear: input {x.shape} and weight {w.shape} do not fit; expected (..., in_features) and "
+            "(out_features, in_features)"
+        )
+    if b is not None and b.shape != w.shape[:1]:
+        raise ValueError(f"linear: bias has shape {b.shape}, expected {w.shape[:1]} to fit weight {w.shape}")
+    name = activation or "identity"
+    if name in _after:
+        return _after[name](linear(x, w, b))
+    if name not in _linear:
+        raise ValueError(
+            f"linear: unknown activation {activation!r}; expected None or one of {', '.join([*_linear, *_after])}"
+        )
+    if x.ndim == 2:
+        return _linear[name](x, w, b)
+    rows = reshape(x, math.prod(x.shape[:-1]), x.shape[-1])
+    return reshape(_linear[name](rows, w, b), (*x.shape[:-1], w.shape[0]))

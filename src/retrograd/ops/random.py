@@ -1,0 +1,167 @@
+"""Random tensors and dropout, drawn from a counter-based generator.
+
+A generator is a key and the number of blocks drawn so far; each draw is a pure function of both
+(kernels/random.py), so every backend, machine and number of threads draws the same.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes
+from ..kernels.spec import Array
+from ..tape import Node, state
+from ..tensor import Tensor
+from .creation import _dtype, _made, _shape
+from .rule import Op, floating
+
+_WORDS_PER_BLOCK = 4
+
+
+class Generator:
+    """A stream of random numbers: a key (the seed), and the count of 128-bit blocks drawn from it.
+
+    Args:
+        seed: a whole number in [0, 2**64); None takes one from the operating system.
+
+    Raises:
+        ValueError: the seed is out of range.
+    """
+
+    def __init__(self, seed: int | None = None) -> None:
+        self._lock = threading.Lock()
+        self.manual_seed(int.from_bytes(os.urandom(8), "little") if seed is None else seed)
+
+    def manual_seed(self, seed: int) -> Generator:
+        """Start the stream of this seed from its beginning; returns the generator."""
+        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**64:
+            raise ValueError(f"manual_seed: {seed!r} is not a whole number in [0, 2**64)")
+        self.seed, self.offset = int(seed), 0
+        return self
+
+    def take(self, words: int) -> tuple[int, int]:
+        """Reserve 32-bit words: (key, offset of the first block) to draw them with."""
+        with self._lock:
+            start = self.offset
+            self.offset += -(-words // _WORDS_PER_BLOCK)
+        return self.seed, start
+
+    def get_state(self) -> tuple[int, int]:
+        """(seed, blocks drawn)."""
+        return self.seed, self.offset
+
+    def set_state(self, state: tuple[int, int]) -> None:
+        """Go on from what get_state() returned."""
+        self.manual_seed(state[0])
+        self.offset = int(state[1])
+
+
+default_generator = Generator()
+
+
+def manual_seed(seed: int) -> Generator:
+    """Seed the default generator: what is drawn after is a function of the seed alone, on every backend.
+
+    Raises:
+        ValueError: the seed is not in [0, 2**64).
+    """
+    return default_generator.manual_seed(seed)
+
+
+def uniform(n: int, dtype: Any, generator: Generator | None = None) -> Array:
+    """n numbers in [0, 1) as an array."""
+    dtype = np.dtype(dtype)
+    key, offset = (generator or default_generator).take(n if dtype == dtypes.float32 else 2 * n)
+    return state.kernels.random_uniform(n, key, offset, dtype)
+
+
+def normal(n: int, dtype: Any, generator: Generator | None = None) -> Array:
+    """n standard normal numbers as an array, by Box and Muller's transform (1958) in double precision."""
+    u = uniform(2 * (-(-n // 2)), dtypes.float64, generator).reshape(2, -1)
+    radius = np.sqrt(-2 * np.log1p(-u[0]))
+    angle = 2 * math.pi * u[1]
+    return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])[:n].astype(dtype)
+
+
+def rand(*shape: Any, dtype: Any = None, requires_grad: bool = False, generator: Generator | None = None) -> Tensor:
+    """Uniform numbers in [0, 1), of a shape given as sizes or one tuple."""
+    sizes = _shape(shape)
+    return _made(uniform(math.prod(sizes), _dtype(dtype), generator).reshape(sizes), requires_grad)
+
+
+def randn(*shape: Any, dtype: Any = None, requires_grad: bool = False, generator: Generator | None = None) -> Tensor:
+    """Standard normal numbers, of a shape given as sizes or one tuple."""
+    sizes = _shape(shape)
+    return _made(normal(math.prod(sizes), _dtype(dtype), generator).reshape(sizes), requires_grad)
+
+
+def rand_like(x: Tensor, requires_grad: bool = False) -> Tensor:
+    """Uniform numbers in [0, 1), of x's shape and dtype."""
+    return rand(x.shape, dtype=x.dtype, requires_grad=requires_grad)
+
+
+def randn_like(x: Tensor, requires_grad: bool = False) -> Tensor:
+    """Standard normal numbers, of x's shape and dtype."""
+    return randn(x.shape, dtype=x.dtype, requires_grad=requires_grad)
+
+
+def randint(low: int, high: int, shape: Any, generator: Generator | None = None) -> Tensor:
+    """Whole numbers in [low, high), as int64 of a shape.
+
+    Raises:
+        ValueError: the range is empty, or wider than 2**53.
+    """
+    if not 0 < high - low <= 2**53:
+        raise ValueError(f"randint: expected low < high at most 2**53 apart, got {low} and {high}")
+    sizes = _shape((shape,) if isinstance(shape, int) else (tuple(shape),))
+    u = uniform(math.prod(sizes), dtypes.float64, generator)
+    return Tensor((np.floor(u * (high - low)).astype(np.int64) + low).reshape(sizes))
+
+
+def permutation(n: int, generator: Generator | None = None) -> Array:
+    """0 to n-1 in random order, as an int64 array: sorted by 53 random bits each."""
+    return np.argsort(uniform(n, dtypes.float64, generator), kind="stable")
+
+
+def randperm(n: int, generator: Generator | None = None) -> Tensor:
+    """0 to n-1 in random order, as int64."""
+    return Tensor(permutation(n, generator))
+
+
+class Dropout(Op):
+    """Its mask is drawn again in the backward pass, not stored."""
+
+    fresh = True
+
+    def forward(self, k: Any, x: Array, p: float, key: int, offset: int) -> Array:
+        return k.dropout(x, p, key, offset)
+
+    def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor]:
+        return (_dropout(g, **ctx.attributes),)
+
+    def vjp_kernels(self, k: Any, ctx: Node, g: Array) -> tuple[Array]:
+        return (k.dropout(g, ctx["p"], ctx["key"], ctx["offset"]),)
+
+
+_dropout = Dropout()
+
+
+def dropout(input: Tensor, p: float = 0.5, training: bool = True, generator: Generator | None = None) -> Tensor:
+    """Each element zeroed with probability p, the rest divided by 1 - p (Srivastava et al. 2014); the input itself
+    where not training.
+
+    Raises:
+        ValueError: p is not in [0, 1].
+    """
+    if not 0 <= p <= 1:
+        raise ValueError(f"dropout: p is {p}, expected a probability in [0, 1]")
+    x = floating("dropout", input)
+    if not training or p == 0:
+        return x
+    key, offset = (generator or default_generator).take(x.size)
+    return _dropout(x, p=float(p), key=key, offset=offset)

@@ -1,0 +1,253 @@
+"""Reductions over any axes, and the softmax family."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..kernels.spec import Array, reduced
+from ..tape import Node
+from ..tensor import Tensor
+from .elementwise import abs, exp, where
+from .elementwise import sqrt as _root
+from .rule import OUTPUT, Op, Operand, as_tensor_operand, floating, method, normalize_axes, normalize_axis
+from .shape import broadcast_to, reshape
+
+Dim = int | tuple[int, ...] | None
+
+
+class Sum(Op):
+    def forward(self, k: Any, x: Array, axes: tuple[int, ...], keepdim: bool, scale: float = 1.0) -> Array:
+        return k.sum(x, axes, keepdim, scale)
+
+    def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor]:
+        shape = ctx.shapes[0]
+        scale = ctx.attributes.get("scale", 1.0)
+        g = broadcast_to(reshape(g, reduced(shape, ctx["axes"], True)), shape)
+        return (g if scale == 1.0 else g * scale,)
+
+    def vjp_kernels(self, k: Any, ctx: Node, g: Array) -> tuple[Array]:
+        shape = ctx.shapes[0]
+        scale = ctx.attributes.get("scale", 1.0)
+        if scale != 1.0:
+            g = k.multiply(g, np.asarray(scale, g.dtype))
+        return (k.broadcast_to(k.reshape(g, reduced(shape, ctx["axes"], True)), shape),)
+
+
+class Extremum(Op):
+    """amax or amin; elements that tie share the gradient equally."""
+
+    saves = (0, OUTPUT)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def forward(self, k: Any, x: Array, axes: tuple[int, ...], keepdim: bool) -> Array:
+        return getattr(k, self.name)(x, axes, keepdim)
+
+    def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor]:
+        x, y = self.saved(ctx)
+        kept = reduced(x.shape, ctx["axes"], True)
+        hit = (x == reshape(y, kept)).to(g.dtype)
+        return (hit * (reshape(g, kept) / hit.sum(ctx["axes"], keepdim=True)),)
+
+
+class ArgExtremum(Op):
+    """argmax or argmin: an index, which carries no gradient."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def forward(self, k: Any, x: Array, axes: tuple[int, ...], keepdim: bool) -> Array:
+        return getattr(k, self.name)(x, axes, keepdim)
+
+
+class LogSumExp(Op):
+    saves = (0, OUTPUT)
+
+    def forward(self, k: Any, x: Array, axes: tuple[int, ...], keepdim: bool) -> Array:
+        return k.logsumexp(x, axes, keepdim)
+
+    def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor]:
+        x, y = self.saved(ctx)
+        kept = reduced(x.shape, ctx["axes"], True)
+        y = reshape(y, kept)
+        y = where(abs(y) == math.inf, 0.0, y)  # inf - inf is not a number
+        return (reshape(g, kept) * exp(x - y),)
+
+
+class Softmax(Op):
+    saves = (OUTPUT,)
+    fresh = True
+
+    def forward(self, k: Any, x: Array, axis: int) -> Array:
+        return k.softmax(x, axis)
+
+    def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor]:
+        (y,) = self.saved(ctx)
+        return (y * (g - (g * y).sum(ctx["axis"], keepdim=True)),)
+
+    def vjp_kernels(self, k: Any, ctx: Node, g: Array) -> tuple[Array]:
+        return (k.softmax_backward(g, ctx.arrays[0], ctx["axis"]),)
+
+
+class LogSoftmax(Op):
+    saves = (OUTPUT,)
+    fresh = True
+
+    def forward(self, k: Any, x: Array, axis: int) -> Array:
+        return k.log_softmax(x, axis)
+
+    def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor]:
+        (y,) = self.saved(ctx)
+        return (g - exp(y) * g.sum(ctx["axis"], keepdim=True),)
+
+    def vjp_kernels(self, k: Any, ctx: Node, g: Array) -> tuple[Array]:
+        return (k.log_softmax_backward(g, ctx.arrays[0], ctx["axis"]),)
+
+
+_sum, _logsumexp, _softmax, _log_softmax = Sum(), LogSumExp(), Softmax(), LogSoftmax()
+_amax, _amin, _argmax, _argmin = Extremum("amax"), Extremum("amin"), ArgExtremum("argmax"), ArgExtremum("argmin")
+_all, _any = ArgExtremum("all"), ArgExtremum("any")
+
+
+def _count(x: Tensor, axes: tuple[int, ...]) -> int:
+    return math.prod(x.shape[a] for a in axes)
+
+
+@method
+def sum(x: Operand, dim: Dim = None, keepdim: bool = False) -> Tensor:
+    """The sum over the axes `dim` (all of them for None); over none it is 0. Integers sum as int64.
+
+    Args:
+        x: any shape.
+        dim: an axis, a tuple of axes, or None.
+        keepdim: keep the reduced axes, with size one.
+    """
+    x = as_tensor_operand("sum", x)
+    return _sum(x, axes=normalize_axes("sum", dim, x.ndim), keepdim=keepdim)
+
+
+@method
+def mean(x: Operand, dim: Dim = None, keepdim: bool = False) -> Tensor:
+    """The mean over the axes `dim`; NaN over none. Arguments as in sum."""
+    x = floating("mean", x)
+    axes = normalize_axes("mean", dim, x.ndim)
+    count = _count(x, axes)
+    return _sum(x, axes=axes, keepdim=keepdim, scale=1 / count if count else math.nan)
+
+
+@method
+def var(x: Operand, dim: Dim = None, correction: float = 1, keepdim: bool = False) -> Tensor:
+    """The variance over the axes `dim`: squared deviations from the mean, summed, over n - correction.
+
+    correction=1 gives the unbiased estimate of a sample's population, 0 the variance of the sample itself.
+    """
+    x = floating("var", x)
+    axes = normalize_axes("var", dim, x.ndim)
+    freedom = _count(x, axes) - correction
+    deviation = x - mean(x, axes, keepdim=True)
+    return _sum(deviation * deviation, axes=axes, keepdim=keepdim, scale=1 / freedom if freedom > 0 else math.nan)
+
+
+@method
+def std(x: Operand, dim: Dim = None, correction: float = 1, keepdim: bool = False) -> Tensor:
+    """The square root of var; its derivative at a deviation of 0 is not a number."""
+    return _root(var(x, dim, correction, keepdim))
+
+
+def _extremum(name: str, op: Op, x: Operand, dim: Dim, keepdim: bool) -> Tensor:
+    x = as_tensor_operand(name, x)
+    axes = normalize_axes(name, dim, x.ndim)
+    if _count(x, axes) == 0:
+        raise ValueError(f"{name}: there is no element to reduce over dim {dim} of shape {x.shape}")
+    return op(x, axes=axes, keepdim=keepdim)
+
+
+@method
+def max(x: Operand, dim: Dim = None, keepdim: bool = False) -> Tensor:
+    """The largest element over the axes `dim`; NaN where there is one. Ties share the gradient equally.
+
+    Raises:
+        ValueError: there is no element.
+    """
+    return _extremum("max", _amax, x, dim, keepdim)
+
+
+@method
+def min(x: Operand, dim: Dim = None, keepdim: bool = False) -> Tensor:
+    """The smallest element over the axes `dim`; NaN where there is one. Ties share the gradient equally.
+
+    Raises:
+        ValueError: there is no element.
+    """
+    return _extremum("min", _amin, x, dim, keepdim)
+
+
+@method
+def argmax(x: Operand, dim: Dim = None, keepdim: bool = False) -> Tensor:
+    """The first index, in C order over the axes `dim`, of the largest element; int64.
+
+    Raises:
+        ValueError: there is no element.
+    """
+    return _extremum("argmax", _argmax, x, dim, keepdim)
+
+
+@method
+def argmin(x: Operand, dim: Dim = None, keepdim: bool = False) -> Tensor:
+    """The first index, in C order over the axes `dim`, of the smallest element; int64.
+
+    Raises:
+        ValueError: there is no element.
+    """
+    return _extremum("argmin", _argmin, x, dim, keepdim)
+
+
+@method
+def all(x: Operand, dim: Dim = None, keepdim: bool = False) -> Tensor:
+    """Whether every element over the axes `dim` is true."""
+    x = as_tensor_operand("all", x)
+    return _all(x, axes=normalize_axes("all", dim, x.ndim), keepdim=keepdim)
+
+
+@method
+def any(x: Operand, dim: Dim = None, keepdim: bool = False) -> Tensor:
+    """Whether some element over the axes `dim` is true."""
+    x = as_tensor_operand("any", x)
+    return _any(x, axes=normalize_axes("any", dim, x.ndim), keepdim=keepdim)
+
+
+@method
+def logsumexp(x: Operand, dim: Dim = None, keepdim: bool = False) -> Tensor:
+    """log(sum(exp(x))) over the axes `dim`, without overflow; -inf over no elements."""
+    x = floating("logsumexp", x)
+    return _logsumexp(x, axes=normalize_axes("logsumexp", dim, x.ndim), keepdim=keepdim)
+
+
+def _along(name: str, op: Op, x: Operand, dim: Dim) -> Tensor:
+    x = floating(name, x)
+    if x.ndim == 0:
+        return reshape(_along(name, op, reshape(x, 1), dim), ())
+    if isinstance(dim, int):
+        return op(x, axis=normalize_axis(name, dim, x.ndim))
+    # several axes: brought together at the end, taken as one, put back
+    axes = normalize_axes(name, dim, x.ndim)
+    order = [a for a in range(x.ndim) if a not in axes] + list(axes)
+    moved = x.permute(order)
+    joined = reshape(moved, *moved.shape[: x.ndim - len(axes)], _count(x, axes))
+    return reshape(op(joined, axis=joined.ndim - 1), moved.shape).permute([order.index(a) for a in range(x.ndim)])
+
+
+@method
+def softmax(x: Operand, dim: Dim = -1) -> Tensor:
+    """exp(x) over its sum along the axes `dim`, without overflow."""
+    return _along("softmax", _softmax, x, dim)
+
+
+@method
+def log_softmax(x: Operand, dim: Dim = -1) -> Tensor:
+    """x - logsumexp(x) along the axes `dim`, without overflow."""
+    return _along("log_softmax", _log_softmax, x, dim)

@@ -1,0 +1,216 @@
+"""The rule of an op: its forward in kernels and its vjp, side by side; and recording it on the tape.
+
+An op is a subclass of Op in the file of its family, and a public function beside it that checks what people pass
+and calls the op. Nothing else has to change for a new one:
+
+    class Tanh(Op):
+        saves = (OUTPUT,)                       # what the vjp reads
+
+        def forward(self, k, x):                # arrays to arrays, in kernels
+            return k.tanh(x)
+
+        def vjp(self, ctx, g):                  # tensors to tensors, in ops: differentiable again
+            (y,) = self.saved(ctx)
+            return (g * (1 - y * y),)
+
+    @method
+    def tanh(x): ...                            # rg.tanh(x) and x.tanh()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+
+from .. import dtypes
+from ..kernels.spec import Array
+from ..tape import Node, state
+from ..tensor import Tensor
+
+F = TypeVar("F", bound=Callable[..., Any])
+Operand = Tensor | Array | bool | int | float
+
+OUTPUT = -1
+
+
+class Op:
+    """The rule of one op. Subclasses are instantiated once; an instance is called on tensors (None for an operand
+    left out) and keyword attributes, and records a Node where a gradient is asked for.
+
+    Attributes:
+        name: what errors and graphs call it; the class's name unless it is given.
+        saves: which of the operands (by position) and OUTPUT the vjp reads; nothing else is kept alive.
+        residuals: how many of the arrays that `forward` returns, the last ones, are kept for `vjp_kernels` only.
+        view: whether the output shares the first operand's memory.
+        fresh: whether what `vjp_kernels` returns is newly made, held by nothing else.
+    """
+
+    name: str = ""
+    saves: tuple[int, ...] = ()
+    residuals: int = 0
+    view: bool = False
+    fresh: bool = False
+
+    def __init_subclass__(cls) -> None:
+        if "name" not in cls.__dict__:
+            cls.name = cls.__name__
+
+    forward: Callable[..., Any]
+    """forward(k, *arrays, **attributes) -> the output's array, or a tuple of outputs and residuals. `k` is the kernel
+    table to call: the one in force, or one that writes the calls down."""
+
+    vjp: Callable[..., tuple[Tensor | None, ...]]
+    """vjp(ctx, *cotangents of the outputs) -> the cotangent of each operand, on tensors, in ops. `ctx` is the Node."""
+
+    vjp_kernels: Callable[..., tuple[Any, ...] | None] | None = None
+    """The same for a first derivative, vjp_kernels(k, ctx, *arrays) -> arrays, in fused kernels; may return None to
+    leave the case to `vjp`."""
+
+    def __call__(self, *operands: Tensor | None, **attributes: Any) -> Any:
+        arrays = [None if t is None else t.array for t in operands]
+        made = self.forward(state.kernels, *arrays, **attributes)
+        if type(made) is tuple:
+            cut = len(made) - self.residuals
+            outputs, residuals = made[:cut], made[cut:]
+        else:
+            outputs, residuals = (made,), ()
+        results = [Tensor(a if type(a) is np.ndarray else np.asarray(a)) for a in outputs]
+        if self.view:
+            source = operands[0]
+            for t in results:
+                t._version = source._version  # type: ignore[union-attr]
+        if state.recording:
+            self._record(operands, attributes, results, residuals)
+        return results[0] if len(results) == 1 else tuple(results)
+
+    def saved(self, ctx: Node) -> list[Tensor]:
+        """What a node saved, as tensors that hang on the graph where the originals did, in the order of `saves`."""
+        tensors = []
+        for i, array, (counter, _) in zip(self.saves, ctx.arrays, ctx.versions, strict=True):
+            where = (ctx, 0) if i == OUTPUT else ctx.inputs[i]
+            if isinstance(where, Tensor):
+                tensors.append(where)
+                continue
+            tensor = Tensor(array)
+            tensor._version = counter
+            if where is not None:
+                tensor._requires_grad, tensor.edge = True, where
+            tensors.append(tensor)
+        return tensors
+
+    def _record(
+        self,
+        operands: tuple[Tensor | None, ...],
+        attributes: dict[str, Any],
+        results: list[Tensor],
+        residuals: tuple[Any, ...],
+    ) -> None:
+        wanted = False
+        inputs: list[Any] = []
+        for t in operands:
+            if t is None or not t._requires_grad:
+                inputs.append(None)
+            else:
+                wanted = True
+                inputs.append(t.edge or t)
+        if not wanted:
+            return
+        saved: list[Any] = [results[0] if i == OUTPUT else operands[i] for i in self.saves]
+        node = Node(
+            self,
+            attributes,
+            inputs,
+            [None if t is None else t.array.shape for t in operands],
+            tuple([t.array for t in saved]),
+            [(t._version, t._version[0]) for t in saved],
+            residuals,
+            [(t.array.shape, t.array.dtype) for t in results],
+        )
+        for i, t in enumerate(results):
+            if t.array.dtype.kind == "f":
+                t._requires_grad = True
+                t.edge = (node, i)
+
+
+def method(function: F) -> F:
+    """Make a function of a tensor its method too, under the same name."""
+    setattr(Tensor, function.__name__, function)
+    return function
+
+
+def as_tensor_operand(name: str, value: Any, beside: Tensor | None = None) -> Tensor:
+    """The tensor that an operand stands for; a Python number takes the dtype of the tensor beside it.
+
+    Raises:
+        TypeError: it is neither a tensor, an array, a number nor a list of numbers; names the op.
+    """
+    if isinstance(value, Tensor):
+        return value
+    if isinstance(value, (bool, int, float)):
+        dtype = None if beside is None else dtypes.of_scalar(value, beside.dtype)
+        if dtype is None:
+            dtype = dtypes.of_scalar(value, dtypes.bool_)
+        try:
+            return Tensor(np.asarray(value, dtype))
+        except OverflowError:
+            raise OverflowError(f"{name}: {value} does not fit into {dtype}") from None
+    if isinstance(value, (np.ndarray, np.generic, list, tuple)):
+        array = np.asarray(value)
+        dtype = dtypes.supported(array.dtype, name)
+        if isinstance(value, (list, tuple)) and dtype == dtypes.float64:
+            dtype = dtypes.get_default_dtype()
+        return Tensor(np.asarray(array, dtype))
+    raise TypeError(f"{name}: cannot take a {type(value).__name__}; expected a Tensor, a NumPy array or a number")
+
+
+def operands(name: str, *values: Any) -> list[Tensor]:
+    """Tensors of one dtype from what an op was given: tensors, arrays and numbers, promoted.
+
+    Floating dtypes win over integer ones whatever their width; a Python number never widens a tensor.
+    """
+    anchor = next((v for v in values if isinstance(v, Tensor)), None)
+    if anchor is None:
+        anchor = next((as_tensor_operand(name, v) for v in values if isinstance(v, np.ndarray)), None)
+    tensors = [as_tensor_operand(name, v, anchor) for v in values]
+    first = tensors[0].array.dtype
+    if all(t.array.dtype == first for t in tensors):
+        return tensors
+    target = dtypes.promote([t.array.dtype for t in tensors])
+    return [t if t.array.dtype == target else t.to(target) for t in tensors]
+
+
+def floating(name: str, x: Any) -> Tensor:
+    """The operand as a floating tensor: integers and booleans become the default dtype."""
+    x = as_tensor_operand(name, x)
+    return x if x.array.dtype.kind == "f" else x.to(dtypes.get_default_dtype())
+
+
+def normalize_axis(name: str, dim: int, ndim: int) -> int:
+    """The axis in [0, ndim) that `dim`, perhaps negative, means.
+
+    Raises:
+        IndexError: there is none; names the op.
+    """
+    if not -ndim <= dim < ndim:
+        raise IndexError(f"{name}: dim {dim} is out of range for {ndim} axes; expected {-ndim} to {ndim - 1}")
+    return dim % ndim
+
+
+def normalize_axes(name: str, dim: int | tuple[int, ...] | list[int] | None, ndim: int) -> tuple[int, ...]:
+    """The axes in [0, ndim), ascending, that `dim` means: all of them for None.
+
+    Raises:
+        IndexError: one is out of range. ValueError: one is named twice.
+    """
+    if dim is None:
+        return tuple(range(ndim))
+    if isinstance(dim, (tuple, list)):
+        axes = tuple(sorted(normalize_axis(name, d, ndim) for d in dim))
+        if len(set(axes)) != len(axes):
+            raise ValueError(f"{name}: dim {tuple(dim)} names an axis twice")
+        return axes
+    if ndim == 0 and dim in (0, -1):
+        return ()
+    return (normalize_axis(name, dim, ndim),)

@@ -1,0 +1,279 @@
+"""The tape: what was recorded, and the reverse sweep over it.
+
+A Node is one op that ran. It points backwards only: to the nodes, or leaf tensors, that made its operands; nothing
+points from a node to its results. So a graph has no cycles, and reference counting alone frees what is abandoned. The
+tape knows no op by name: it asks a node's op for the cotangents of its inputs.
+
+The sweep is reverse accumulation (Griewank and Walther, Evaluating Derivatives (2008), section 3.2): nodes in the reverse
+of the order in which they were recorded, which needs neither recursion nor a sort.
+"""
+
+from __future__ import annotations
+
+import functools
+import heapq
+import itertools
+import threading
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Any, TypeVar
+
+from .kernels.spec import Array, active
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _ThreadState(threading.local):
+    """What each thread has of its own: a new thread starts with the values below."""
+
+    recording = True
+    kernels: Any = active
+
+
+state = _ThreadState()
+
+_order = itertools.count()
+
+FREED: tuple[Any, ...] = ("freed",)
+
+
+class Node:
+    """One recorded op.
+
+    Attributes:
+        op: the rule that ran, see retrograd.ops.rule.Op.
+        attributes: what it was given beside its operands, by name.
+        inputs: where each operand came from: (node, output index), the leaf Tensor itself, or None where no
+            gradient is asked for.
+        shapes: the shapes of the operands.
+        arrays: the operands and outputs that the op's vjp reads (`op.saves`), or FREED.
+        versions: for each of those, its version counter and the count when it was saved.
+        residuals: arrays that the op's forward kept for its vjp beside them.
+        outputs: (shape, dtype) of each output.
+        hooks: output index → functions to call on its cotangent.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "arrays",
+        "attributes",
+        "hooks",
+        "inputs",
+        "op",
+        "order",
+        "outputs",
+        "residuals",
+        "shapes",
+        "versions",
+    )
+
+    def __init__(
+        self,
+        op: Any,
+        attributes: dict[str, Any],
+        inputs: list[Any],
+        shapes: list[Any],
+        arrays: tuple[Array, ...],
+        versions: list[tuple[list[int], int]],
+        residuals: tuple[Any, ...],
+        outputs: list[tuple[Any, Any]],
+    ) -> None:
+        self.op = op
+        self.attributes = attributes
+        self.inputs = inputs
+        self.shapes = shapes
+        self.arrays = arrays
+        self.versions = versions
+        self.residuals = residuals
+        self.outputs = outputs
+        self.hooks: dict[int, dict[int, Callable[..., Any]]] | None = None
+        self.order = next(_order)
+
+    @property
+    def name(self) -> str:
+        return self.op.name
+
+    def __getitem__(self, attribute: str) -> Any:
+        return self.attributes[attribute]
+
+    def needs(self, i: int) -> bool:
+        """Whether a gradient with respect to operand i is asked for."""
+        return self.inputs[i] is not None
+
+    def release(self) -> None:
+        """Free what was saved; a later backward through this node is an error, unless it saved nothing."""
+        if self.arrays or self.residuals:
+            self.arrays = FREED
+            self.residuals = ()
+
+    def check(self) -> None:
+        """Raise RuntimeError where what the vjp reads is gone or was changed since."""
+        if self.arrays is FREED:
+            raise RuntimeError(
+                f"backward: the graph through {self} was freed by an earlier backward; "
+                "pass retain_graph=True to the earlier one, or run the forward pass again"
+            )
+        for array, (counter, version) in zip(self.arrays, self.versions, strict=True):
+            if counter[0] != version:
+                raise RuntimeError(
+                    f"backward: {self} needs a tensor of shape {array.shape} as it was in the forward pass, but it "
+                    f"was changed in place since (version {counter[0]}, expected {version}); "
+                    "change a clone() instead, or change it after backward"
+                )
+
+    def __repr__(self) -> str:
+        shapes = ", ".join("None" if s is None else str(tuple(s)) for s in self.shapes)
+        return f"<{self.name} of {shapes}>"
+
+
+class set_grad_enabled:
+    """Record operations or not, in this thread, until the block ends; also a decorator.
+
+    Example:
+        >>> import retrograd as rg
+        >>> w = rg.ones(2, requires_grad=True)
+        >>> with rg.set_grad_enabled(False):
+        ...     (w * 2).requires_grad
+        False
+    """
+
+    def __init__(self, mode: bool) -> None:
+        self.mode = bool(mode)
+        self._previous: list[bool] = []
+
+    def __enter__(self) -> None:
+        self._previous.append(state.recording)
+        state.recording = self.mode
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        state.recording = self._previous.pop()
+
+    def __call__(self, function: F) -> F:
+        @functools.wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            with set_grad_enabled(self.mode):
+                return function(*args, **kwargs)
+
+        return wrapped  # type: ignore[return-value]
+
+
+class no_grad(set_grad_enabled):
+    """Record nothing, in this thread, until the block ends; also a decorator.
+
+    Example:
+        >>> import retrograd as rg
+        >>> w = rg.ones(2, requires_grad=True)
+        >>> with rg.no_grad():
+        ...     w -= 0.5
+        >>> w
+        tensor([0.5, 0.5], requires_grad=True)
+    """
+
+    def __init__(self) -> None:
+        super().__init__(False)
+
+
+class enable_grad(set_grad_enabled):
+    """Record again inside a no_grad block, in this thread; also a decorator."""
+
+    def __init__(self) -> None:
+        super().__init__(True)
+
+
+def is_grad_enabled() -> bool:
+    """Whether this thread records operations."""
+    return state.recording
+
+
+class RemovableHandle:
+    """What registering a hook returns: `remove()` takes the hook away; as a context manager, at the block's end."""
+
+    _ids = itertools.count()
+
+    def __init__(self, hooks: dict[int, Callable[..., Any]], hook: Callable[..., Any]) -> None:
+        self._hooks = hooks
+        self._id = next(self._ids)
+        hooks[self._id] = hook
+
+    def remove(self) -> None:
+        self._hooks.pop(self._id, None)
+
+    def __enter__(self) -> RemovableHandle:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.remove()
+
+
+class Cotangents:
+    """How a sweep calculates: on arrays for a first derivative, on tensors where the sweep itself is recorded."""
+
+    def pull(self, node: Node, gs: list[Any]) -> tuple[Iterable[Any], bool]:
+        """The cotangents of the node's inputs, given those of its outputs (None: zero), and whether they are fresh:
+        held by nothing else, so that the sweep may add to them in place."""
+        raise NotImplementedError
+
+    def add(self, a: Any, b: Any, a_is_ours: bool) -> Any:
+        """a + b; into a itself where the sweep made it (`a_is_ours`)."""
+        raise NotImplementedError
+
+    def hook(self, function: Callable[..., Any], g: Any) -> Any:
+        """What the hook makes of g."""
+        raise NotImplementedError
+
+
+def sweep(roots: list[tuple[Any, Any]], algebra: Cotangents, retain: bool) -> dict[Any, tuple[Any, bool]]:
+    """Carry cotangents from the roots to the leaves.
+
+    Args:
+        roots: (where, cotangent) pairs, `where` as in Node.inputs.
+        algebra: how cotangents are calculated.
+        retain: whether the nodes keep what they saved, for another sweep.
+
+    Returns:
+        leaf tensor → (its cotangent, whether the sweep made that array, so that nothing else can hold it).
+    """
+    pending: dict[Node, list[Any]] = {}
+    ours: dict[Node, list[bool]] = {}
+    leaves: dict[Any, tuple[Any, bool]] = {}
+    heap: list[tuple[int, Node]] = []
+
+    def arrive(where: Any, g: Any, fresh: bool) -> None:
+        if type(where) is tuple:
+            node, i = where
+            slots = pending.get(node)
+            if slots is None:
+                slots = pending[node] = [None] * len(node.outputs)
+                ours[node] = [False] * len(slots)
+                heapq.heappush(heap, (-node.order, node))
+            if slots[i] is None:
+                slots[i], ours[node][i] = g, fresh
+            else:
+                slots[i], ours[node][i] = algebra.add(slots[i], g, ours[node][i]), True
+        elif where in leaves:
+            have, is_ours = leaves[where]
+            leaves[where] = algebra.add(have, g, is_ours), True
+        else:
+            leaves[where] = g, fresh
+
+    for where, g in roots:
+        arrive(where, g, False)
+    while heap:
+        node = heapq.heappop(heap)[1]
+        gs = pending.pop(node)
+        del ours[node]
+        if node.hooks:
+            for i, hooks in node.hooks.items():
+                for function in list(hooks.values()):
+                    if gs[i] is not None:
+                        gs[i] = algebra.hook(function, gs[i])
+        node.check()
+        cotangents, fresh = algebra.pull(node, gs)
+        for where, g in zip(node.inputs, cotangents, strict=True):
+            if where is not None and g is not None:
+                arrive(where, g, fresh)
+        if not retain:
+            node.release()
+    return leaves

@@ -1,0 +1,422 @@
+"""Tensor: an array, its gradient, and the node of the tape that made it.
+
+What a tensor can calculate, its operators and most of its methods, is attached by the ops (`ops.rule.method`):
+this file knows none of them.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import dtypes
+from .kernels.spec import Array, active
+from .tape import Cotangents, Node, RemovableHandle, no_grad, state, sweep
+
+
+class Tensor:
+    """An array of numbers that remembers how it was made.
+
+    Make one with `rg.tensor`, `rg.as_tensor` or a creation function.
+
+    Attributes:
+        array: the NumPy array underneath.
+        requires_grad: whether operations on it are recorded and backward() fills `grad`.
+        grad: the gradient that backward passes have added up in this leaf, or None.
+    """
+
+    __slots__ = ("__weakref__", "_hooks", "_requires_grad", "_version", "array", "edge", "grad")
+
+    __array_ufunc__ = None  # array + tensor comes to Tensor.__radd__
+
+    def __init__(self, array: Array, requires_grad: bool = False) -> None:
+        self.array = array
+        self.grad: Tensor | None = None
+        self.edge: tuple[Node, int] | None = None
+        self._requires_grad = requires_grad
+        self._version = [0]
+        self._hooks: dict[int, Callable[[Tensor], Tensor | None]] | None = None
+
+    if TYPE_CHECKING:
+        # The ops attach these; a type checker sees them here.
+        def __getattr__(self, name: str) -> Any: ...
+
+        __add__: Callable[[Any], Tensor]
+        __radd__: Callable[[Any], Tensor]
+        __sub__: Callable[[Any], Tensor]
+        __rsub__: Callable[[Any], Tensor]
+        __mul__: Callable[[Any], Tensor]
+        __rmul__: Callable[[Any], Tensor]
+        __truediv__: Callable[[Any], Tensor]
+        __rtruediv__: Callable[[Any], Tensor]
+        __pow__: Callable[[Any], Tensor]
+        __rpow__: Callable[[Any], Tensor]
+        __matmul__: Callable[[Any], Tensor]
+        __rmatmul__: Callable[[Any], Tensor]
+        __neg__: Callable[[], Tensor]
+        __abs__: Callable[[], Tensor]
+        __getitem__: Callable[[Any], Tensor]
+        __setitem__: Callable[[Any, Any], None]
+        __lt__: Callable[[Any], Tensor]
+        __le__: Callable[[Any], Tensor]
+        __gt__: Callable[[Any], Tensor]
+        __ge__: Callable[[Any], Tensor]
+
+    # What it is
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.array.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.array.dtype
+
+    @property
+    def ndim(self) -> int:
+        return self.array.ndim
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return self.array.size
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes that the elements take."""
+        return self.array.nbytes
+
+    @property
+    def requires_grad(self) -> bool:
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self.requires_grad_(value)
+
+    def requires_grad_(self, value: bool = True) -> Tensor:
+        """Set whether this leaf asks for a gradient; returns itself.
+
+        Raises:
+            RuntimeError: a float tensor that an op made: it follows its operands; or an integer or bool tensor.
+        """
+        if value:
+            _floating("requires_grad", self.dtype)
+        if self.edge is not None and not value:
+            raise RuntimeError(
+                f"requires_grad: the tensor of shape {self.shape} is the result of {self.edge[0].name}, "
+                "not a leaf; use detach() to get it without its history"
+            )
+        if self.edge is None:
+            self._requires_grad = bool(value)
+        return self
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether no recorded op made it."""
+        return self.edge is None
+
+    @property
+    def grad_fn(self) -> Node | None:
+        """The node that made it; None for a leaf."""
+        return None if self.edge is None else self.edge[0]
+
+    def __len__(self) -> int:
+        if self.ndim == 0:
+            raise TypeError("len: a tensor with no axes has no length")
+        return len(self.array)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if self.ndim == 0:
+            raise TypeError("iteration over a tensor with no axes")
+        return (self[i] for i in range(len(self.array)))
+
+    def __bool__(self) -> bool:
+        return bool(self._one("bool"))
+
+    def __float__(self) -> float:
+        return float(self._one("float"))
+
+    def __int__(self) -> int:
+        return int(self._one("int"))
+
+    def __index__(self) -> int:
+        if self.dtype.kind not in "iu":
+            raise TypeError(f"only integer tensors can be an index; this one is {self.dtype}")
+        return int(self._one("index"))
+
+    def item(self) -> bool | int | float:
+        """The one element, as a Python number.
+
+        Raises:
+            ValueError: there are more elements, or none.
+        """
+        return self._one("item").item()
+
+    def tolist(self) -> Any:
+        """The elements as nested lists of Python numbers."""
+        return self.array.tolist()
+
+    def _one(self, name: str) -> Array:
+        if self.array.size != 1:
+            raise ValueError(
+                f"{name}: a tensor of shape {self.shape} has {self.size} elements, expected one; "
+                "reduce it first, with any(), all(), sum() …"
+            )
+        return self.array.reshape(())
+
+    __hash__ = object.__hash__
+
+    def __repr__(self) -> str:
+        values = np.array2string(self.array, separator=", ", prefix="tensor(", precision=4, threshold=1000)
+        if self.size == 0:
+            values = f"[], shape={self.shape}"
+        facts = [values]
+        if self.dtype not in (dtypes.get_default_dtype(), dtypes.int64, dtypes.bool_) or self.size == 0:
+            facts.append(f"dtype={self.dtype}")
+        if self.edge is not None:
+            facts.append(f"grad_fn=<{self.edge[0].name}>")
+        elif self._requires_grad:
+            facts.append("requires_grad=True")
+        return f"{self._constructor}({', '.join(facts)})"
+
+    _constructor = "tensor"
+
+    # To NumPy and others
+
+    def numpy(self) -> Array:
+        """The array underneath, sharing its memory: what is written to the one is seen in the other.
+
+        Raises:
+            RuntimeError: the tensor requires grad: detach() it first.
+        """
+        if self._requires_grad:
+            raise RuntimeError(
+                f"numpy: the tensor of shape {self.shape} requires grad, and NumPy cannot record; "
+                "use tensor.detach().numpy()"
+            )
+        return self.array
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        array = self.numpy()
+        if dtype is not None and array.dtype != dtype:
+            if copy is False:
+                raise ValueError(f"__array__: {array.dtype} to {np.dtype(dtype)} needs a copy")
+            return array.astype(dtype)
+        return array.copy() if copy else array
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self.numpy().__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.array.__dlpack_device__()
+
+    def __reduce__(self) -> Any:
+        self._own("pickle")
+        return _rebuild, (type(self), self.array, self._requires_grad)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        self._own("deepcopy")
+        copied = _rebuild(type(self), self.array.copy(), self._requires_grad)
+        memo[id(self)] = copied
+        if self.grad is not None:
+            copied.grad = self.grad.detach_copy()
+        return copied
+
+    def _own(self, name: str) -> None:
+        if self.edge is not None:
+            raise RuntimeError(f"{name}: only leaves can be copied so; detach() the result of {self.edge[0]} first")
+
+    # The graph
+
+    def detach(self) -> Tensor:
+        """A leaf tensor over the same memory, without history, that requires no grad."""
+        detached = Tensor(self.array)
+        detached._version = self._version
+        return detached
+
+    def detach_copy(self) -> Tensor:
+        """A leaf tensor with a copy of the values, without history, that requires no grad."""
+        return Tensor(self.array.copy(order="C"))
+
+    @property
+    def data(self) -> Tensor:
+        """The same as detach()."""
+        return self.detach()
+
+    @data.setter
+    def data(self, value: Tensor) -> None:
+        self.array = value.array
+        self.changed()
+
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
+        """Call `hook(gradient)` when a backward pass knows this tensor's gradient; what it returns, if anything,
+        takes the gradient's place.
+
+        Raises:
+            RuntimeError: the tensor does not require grad.
+        """
+        if not self._requires_grad:
+            raise RuntimeError(f"register_hook: the tensor of shape {self.shape} does not require grad")
+        if self.edge is None:
+            if self._hooks is None:
+                self._hooks = {}
+            return RemovableHandle(self._hooks, hook)
+        node, i = self.edge
+        if node.hooks is None:
+            node.hooks = {}
+        return RemovableHandle(node.hooks.setdefault(i, {}), hook)
+
+    def retain_grad(self) -> None:
+        """Fill `grad` in this tensor too, which is no leaf, when a backward pass comes by."""
+        if self.edge is None:
+            return
+        this = weakref.ref(self)  # a node must not hold its result
+
+        def keep(g: Tensor) -> None:
+            tensor = this()
+            if tensor is not None:
+                tensor.grad = g.detach_copy() if tensor.grad is None else tensor.grad + g
+
+        self.register_hook(keep)
+
+    def backward(
+        self, gradient: Tensor | Array | None = None, retain_graph: bool | None = None, create_graph: bool = False
+    ) -> None:
+        """Add the derivative of this tensor with respect to each leaf that requires grad to the leaf's `grad`.
+
+        Args:
+            gradient: the cotangent of this tensor, of its shape; may be left out for a tensor of one element (then 1).
+            retain_graph: keep what the graph saved, so that it can be walked again; by default as create_graph.
+            create_graph: record the backward pass itself, for derivatives of derivatives.
+
+        Raises:
+            RuntimeError: nothing was recorded, a gradient is missing or of another shape, the graph was freed by an
+                earlier backward, or a tensor that it saved was changed in place. No `grad` is changed then.
+
+        Example:
+            >>> import retrograd as rg
+            >>> x = rg.tensor([1.0, 2.0], requires_grad=True)
+            >>> (x * x).sum().backward()
+            >>> x.grad
+            tensor([2., 4.])
+        """
+        if not self._requires_grad:
+            raise RuntimeError(
+                f"backward: the tensor of shape {self.shape} does not require grad and nothing was recorded for it; "
+                "set requires_grad=True on the leaves before the forward pass, and run it outside no_grad()"
+            )
+        seed = _seed(self, gradient)
+        algebra = _TensorCotangents() if create_graph else _ArrayCotangents()
+        root = (self.edge or self, seed if create_graph else seed.array)
+        deposit(sweep([root], algebra, create_graph if retain_graph is None else retain_graph), algebra)
+
+    # In place
+
+    def changed(self) -> None:
+        """Count a change of the values, so that a graph that saved them refuses to use them."""
+        self._version[0] += 1
+
+    def writable(self, name: str) -> Array:
+        """The array, to be changed in place by the op `name`; call changed() after.
+
+        Raises:
+            RuntimeError: a leaf that requires grad, while recording; or a tensor over read-only memory.
+        """
+        if self._requires_grad and self.edge is None and state.recording:
+            raise RuntimeError(
+                f"{name}: in-place change of a leaf tensor of shape {self.shape} that requires grad; "
+                "do it under rg.no_grad(), or out of place"
+            )
+        if not self.array.flags.writeable:
+            raise RuntimeError(f"{name}: the tensor of shape {self.shape} is over read-only memory; clone() it first")
+        return self.array
+
+
+def _rebuild(kind: type[Tensor], array: Array, requires_grad: bool) -> Tensor:
+    tensor = kind.__new__(kind)
+    Tensor.__init__(tensor, array, requires_grad)
+    return tensor
+
+
+def _floating(name: str, dtype: np.dtype) -> None:
+    if dtype.kind != "f":
+        raise RuntimeError(f"{name}: only floating tensors carry a gradient; this one is {dtype}")
+
+
+def _seed(tensor: Tensor, gradient: Tensor | Array | None) -> Tensor:
+    if gradient is None:
+        if tensor.size != 1:
+            raise RuntimeError(
+                f"backward: the tensor of shape {tensor.shape} has {tensor.size} elements; only of a tensor of one is "
+                "the gradient implied: reduce it, as with sum() or mean(), or pass gradient= of its shape"
+            )
+        return Tensor(np.ones(tensor.shape, tensor.dtype))
+    if not isinstance(gradient, Tensor):
+        gradient = Tensor(np.asarray(gradient, tensor.dtype))
+    if gradient.shape != tensor.shape or gradient.dtype != tensor.dtype:
+        raise RuntimeError(
+            f"backward: gradient is {gradient.dtype} of shape {gradient.shape}, "
+            f"expected {tensor.dtype} of shape {tensor.shape}"
+        )
+    return gradient
+
+
+class _ArrayCotangents(Cotangents):
+    """A first derivative: cotangents are arrays, and nothing is recorded."""
+
+    def pull(self, node: Node, gs: list[Any]) -> tuple[Any, bool]:
+        rule = node.op.vjp_kernels
+        if rule is not None:
+            cotangents = rule(state.kernels, node, *gs)
+            if cotangents is not None:
+                # a NumPy function of arrays without axes gives a scalar
+                return [c if c is None else np.asarray(c) for c in cotangents], node.op.fresh
+        with no_grad():
+            tensors = node.op.vjp(node, *[None if g is None else Tensor(g) for g in gs])
+        return [None if t is None else t.array for t in tensors], False
+
+    def add(self, a: Any, b: Any, a_is_ours: bool) -> Any:
+        if a_is_ours:
+            state.kernels.accumulate(a, b)
+            return a
+        return np.asarray(state.kernels.add(a, b))
+
+    def hook(self, function: Callable[..., Any], g: Any) -> Any:
+        replaced = function(Tensor(g))
+        return g if replaced is None else replaced.array
+
+
+class _TensorCotangents(Cotangents):
+    """A derivative that is recorded, to be differentiated again: cotangents are tensors."""
+
+    def pull(self, node: Node, gs: list[Any]) -> tuple[Any, bool]:
+        return node.op.vjp(node, *gs), False
+
+    def add(self, a: Any, b: Any, a_is_ours: bool) -> Any:
+        return a + b
+
+    def hook(self, function: Callable[..., Any], g: Any) -> Any:
+        replaced = function(g)
+        return g if replaced is None else replaced
+
+
+def deposit(leaves: dict[Tensor, tuple[Any, bool]], algebra: Cotangents) -> None:
+    """Add a sweep's result to the leaves' `grad`: all of it or, where a hook raises, none."""
+    found = []
+    for leaf, (g, ours) in leaves.items():
+        for hook in list((leaf._hooks or {}).values()):
+            g, ours = algebra.hook(hook, g), False
+        found.append((leaf, g, ours))
+    for leaf, g, ours in found:
+        if isinstance(g, Tensor):
+            leaf.grad = g if leaf.grad is None else leaf.grad + g
+        elif leaf.grad is None:
+            # a cotangent that others may hold too must not be the memory that zero_() clears
+            leaf.grad = Tensor(g if ours else active.copy(g))
+        else:
+            active.accumulate(leaf.grad.array, g)
+            leaf.grad.changed()
