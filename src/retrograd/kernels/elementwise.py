@@ -194,7 +194,7 @@ def full(shape: tuple[int, ...], value: float, dtype: np.dtype) -> Array:
     return np.full(shape, value, dtype)
 
 
-@kernel(lambda a, b: same_shape("accumulate", a=a, b=b) and None)
+@kernel(lambda a, b: same_shape("accumulate", a=a, b=b) and None, mutates=("a",))
 def accumulate(a: Array, b: Array) -> None:
     """a += b, in place, of equal shapes."""
     np.add(a, b, out=a)

@@ -49,3 +49,9 @@ def _infer_concatenate(arrays: tuple[Array, ...], axis: int) -> Spec:
 def concatenate(arrays: tuple[Array, ...], axis: int) -> Array:
     """The arrays joined along an axis in [0, ndim)."""
     return np.concatenate(arrays, axis=axis)
+
+
+@kernel(lambda a, values, key=...: None, mutates=("a",))
+def assign(a: Array, values: Array, key: Any = ...) -> None:
+    """a[key] = values, in place; values broadcast and are converted."""
+    a[key] = values

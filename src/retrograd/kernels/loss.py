@@ -40,8 +40,8 @@ def _reduce(loss: Array, dx: Array | None, reduction: str, count: int) -> Loss:
     total = np.asarray(np.sum(loss))
     if reduction == "sum":
         return total, dx
-    with np.errstate(invalid="ignore", divide="ignore"):  # the mean of nothing is NaN, as NumPy's
-        return np.asarray(total / loss.dtype.type(count)), None if dx is None else dx / loss.dtype.type(count)
+    # the mean of nothing is NaN, as NumPy's
+    return np.asarray(total / loss.dtype.type(count)), None if dx is None else dx / loss.dtype.type(count)
 
 
 @kernel(_infer_pointwise("mse_loss"))

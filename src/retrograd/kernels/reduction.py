@@ -96,8 +96,7 @@ def _finite_max(x: Array, axes: tuple[int, ...]) -> Array:
 def logsumexp(x: Array, axes: tuple[int, ...], keepdims: bool = False) -> Array:
     """log(sum(exp(x))) over axes, without overflow; -inf over no elements (Blanchard et al. 2021, eq. 1.3)."""
     top = _finite_max(x, axes)
-    with np.errstate(divide="ignore", over="ignore"):
-        y = np.log(np.sum(np.exp(x - top), axis=axes, keepdims=True)) + top
+    y = np.log(np.sum(np.exp(x - top), axis=axes, keepdims=True)) + top
     return y.reshape(reduced(x.shape, axes, keepdims))
 
 

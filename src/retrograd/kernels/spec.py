@@ -36,13 +36,17 @@ class Kernel:
             where the kernel returns None).
         parameters: the parameter names, in order.
         arrays: those of them that are arrays.
+        mutates: those of them that the kernel changes in place.
     """
 
-    def __init__(self, reference: Callable[..., Any], infer: Callable[..., Any]) -> None:
+    def __init__(
+        self, reference: Callable[..., Any], infer: Callable[..., Any], mutates: tuple[str, ...], arithmetic: bool
+    ) -> None:
         code = reference.__code__
         self.name = reference.__name__
-        self.reference = reference
+        self.reference = np.errstate(all="ignore")(reference) if arithmetic else reference
         self.infer = infer
+        self.mutates = mutates
         self.parameters = code.co_varnames[: code.co_argcount]
         self.arrays = frozenset(p for p in self.parameters if "Array" in str(reference.__annotations__[p]))
         self.__doc__ = reference.__doc__
@@ -66,17 +70,24 @@ class Kernel:
 TABLE: dict[str, Kernel] = {}
 """The vocabulary: every kernel by name."""
 
-active = SimpleNamespace()
-"""The implementations in force, by kernel name; `retrograd.backends.use` fills it."""
+active = SimpleNamespace(hold=lambda tensors: None)
+"""The implementations in force, by kernel name; `retrograd.backends.use` fills it. `hold(tensors)` is told which tensors
+lend their memory to the calls that follow: nothing to do here, but a table that writes calls down wants to know."""
 
 
-def kernel(infer: Callable[..., Any]) -> Callable[[Callable[..., Any]], Kernel]:
-    """Declare a kernel: the decorated function is its reference, `infer` its shape rule."""
+def kernel(
+    infer: Callable[..., Any], mutates: tuple[str, ...] = (), arithmetic: bool = True
+) -> Callable[[Callable[..., Any]], Kernel]:
+    """Declare a kernel: the decorated function is its reference, `infer` its shape rule, `mutates` what it changes.
+
+    A kernel gives inf or NaN without a warning, as IEEE arithmetic does, whatever np.seterr says; one that does no
+    `arithmetic` has none to silence.
+    """
 
     def declare(reference: Callable[..., Any]) -> Kernel:
-        declared = Kernel(reference, infer)
+        declared = Kernel(reference, infer, mutates, arithmetic)
         TABLE[declared.name] = declared
-        setattr(active, declared.name, reference)
+        setattr(active, declared.name, declared.reference)
         return declared
 
     return declare

@@ -32,7 +32,7 @@ def _infer_rmsprop(
     _infer("rmsprop_update", p=p, g=g, v=v, velocity=velocity, g_mean=g_mean)
 
 
-@kernel(_infer_sgd)
+@kernel(_infer_sgd, mutates=("p", "velocity"))
 def sgd_update(
     p: Array,
     g: Array,
@@ -57,7 +57,7 @@ def sgd_update(
     p -= t(lr) * d
 
 
-@kernel(_infer_adam)
+@kernel(_infer_adam, mutates=("p", "m", "v", "v_max"))
 def adam_update(
     p: Array,
     g: Array,
@@ -94,7 +94,7 @@ def adam_update(
     p -= step_size * (m / (np.sqrt(v) * root_correction + t(eps)))
 
 
-@kernel(_infer_rmsprop)
+@kernel(_infer_rmsprop, mutates=("p", "v", "velocity", "g_mean"))
 def rmsprop_update(
     p: Array,
     g: Array,
