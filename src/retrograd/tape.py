@@ -24,7 +24,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _ThreadState(threading.local):
-    """What each thread has of its own: a new thread starts with the values below."""
+    """What each thread has of its own: a new thread starts with the values below.
+
+    Attributes:
+        recording: whether ops go on the tape.
+        kernels: the table that ops call: the backend in force, or, while a step is traced, a table that writes the
+            calls down.
+    """
 
     recording = True
     kernels: Any = active

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import dtypes
-from .kernels.spec import Array, active
+from .kernels.spec import Array
 from .tape import Cotangents, Node, RemovableHandle, no_grad, state, sweep
 
 
@@ -374,7 +374,7 @@ class _ArrayCotangents(Cotangents):
             cotangents = rule(state.kernels, node, *gs)
             if cotangents is not None:
                 # a NumPy function of arrays without axes gives a scalar
-                return [c if c is None else np.asarray(c) for c in cotangents], node.op.fresh
+                return [np.asarray(c) if isinstance(c, np.generic) else c for c in cotangents], node.op.fresh
         with no_grad():
             tensors = node.op.vjp(node, *[None if g is None else Tensor(g) for g in gs])
         return [None if t is None else t.array for t in tensors], False
@@ -383,7 +383,8 @@ class _ArrayCotangents(Cotangents):
         if a_is_ours:
             state.kernels.accumulate(a, b)
             return a
-        return np.asarray(state.kernels.add(a, b))
+        total = state.kernels.add(a, b)
+        return np.asarray(total) if isinstance(total, np.generic) else total
 
     def hook(self, function: Callable[..., Any], g: Any) -> Any:
         replaced = function(Tensor(g))
@@ -416,7 +417,8 @@ def deposit(leaves: dict[Tensor, tuple[Any, bool]], algebra: Cotangents) -> None
             leaf.grad = g if leaf.grad is None else leaf.grad + g
         elif leaf.grad is None:
             # a cotangent that others may hold too must not be the memory that zero_() clears
-            leaf.grad = Tensor(g if ours else active.copy(g))
+            leaf.grad = Tensor(g if ours else state.kernels.copy(g))
         else:
-            active.accumulate(leaf.grad.array, g)
+            state.kernels.hold([leaf.grad])
+            state.kernels.accumulate(leaf.grad.array, g)
             leaf.grad.changed()

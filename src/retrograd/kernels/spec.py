@@ -71,8 +71,8 @@ TABLE: dict[str, Kernel] = {}
 """The vocabulary: every kernel by name."""
 
 active = SimpleNamespace(hold=lambda tensors: None)
-"""The implementations in force, by kernel name; `retrograd.backends.use` fills it. `hold(tensors)` is told which tensors
-lend their memory to the calls that follow: nothing to do here, but a table that writes calls down wants to know."""
+"""The implementations in force, by kernel name; `retrograd.backends.use` fills it. `hold(tensors)` is told which
+tensors lend their memory to the calls that follow: a table that writes calls down wants to know."""
 
 
 def kernel(

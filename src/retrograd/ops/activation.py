@@ -10,8 +10,6 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from ..kernels.activation import ACTIVATIONS, FROM_OUTPUT
 from ..kernels.spec import Array
 from ..tape import Node
@@ -46,7 +44,7 @@ class ActivationSlope(Op):
     saves = (0,)
 
     def forward(self, k: Any, s: Array, activation: str, alpha: float) -> Array:
-        return k.activation_backward(np.ones_like(s), s, activation, alpha)
+        return k.activation_backward(k.full(s.shape, 1.0, s.dtype), s, activation, alpha)
 
     def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor]:
         (s,) = self.saved(ctx)

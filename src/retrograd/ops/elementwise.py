@@ -148,6 +148,8 @@ class Where(Op):
 class Comparison(Op):
     """A comparison by its kernel's name; its result is boolean and carries no gradient."""
 
+    differentiable = False
+
     def __init__(self, name: str) -> None:
         self.name = name
 

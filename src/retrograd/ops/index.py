@@ -103,7 +103,7 @@ class Overwrite(Op):
 
     def forward(self, k: Any, x: Array, values: Array, key: Any) -> Array:
         y = k.copy(x)
-        y[key] = values
+        k.assign(y, values, key)
         return y
 
     def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor, Tensor]:
@@ -132,7 +132,8 @@ def become(x: Tensor, result: Tensor, name: str) -> Tensor:
             f"{name}: in-place change of a view of shape {x.shape} that gradients flow through; "
             "clone() it first, or work out of place"
         )
-    np.copyto(array, result.array, casting="same_kind")
+    state.kernels.hold([x])
+    state.kernels.assign(array, result.array)
     x.changed()
     if result.edge is not None:
         x._requires_grad, x.edge = True, result.edge
@@ -147,7 +148,9 @@ def _setitem(x: Tensor, key: Any, values: Operand) -> None:
         become(x, _overwrite(x, values.to(x.dtype), key=key), "setitem")
         return
     try:
-        x.writable("setitem")[key] = values.array
+        array = x.writable("setitem")
+        state.kernels.hold([x])
+        state.kernels.assign(array, values.array, key)
     except (IndexError, ValueError) as error:
         raise type(error)(f"setitem: {error}; the tensor's shape is {x.shape}") from None
     x.changed()

@@ -54,8 +54,10 @@ class Extremum(Op):
         return (hit * (reshape(g, kept) / hit.sum(ctx["axes"], keepdim=True)),)
 
 
-class ArgExtremum(Op):
-    """argmax or argmin: an index, which carries no gradient."""
+class Discrete(Op):
+    """argmax, argmin, all or any, by the kernel's name: an index or a boolean, which carries no gradient."""
+
+    differentiable = False
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -109,8 +111,8 @@ class LogSoftmax(Op):
 
 
 _sum, _logsumexp, _softmax, _log_softmax = Sum(), LogSumExp(), Softmax(), LogSoftmax()
-_amax, _amin, _argmax, _argmin = Extremum("amax"), Extremum("amin"), ArgExtremum("argmax"), ArgExtremum("argmin")
-_all, _any = ArgExtremum("all"), ArgExtremum("any")
+_amax, _amin, _argmax, _argmin = Extremum("amax"), Extremum("amin"), Discrete("argmax"), Discrete("argmin")
+_all, _any = Discrete("all"), Discrete("any")
 
 
 def _count(x: Tensor, axes: tuple[int, ...]) -> int:

@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from .. import dtypes
-from ..kernels.spec import Array
+from ..kernels.spec import Array, active
 from ..tape import Node, state
 from ..tensor import Tensor
 
@@ -45,6 +45,7 @@ class Op:
         residuals: how many of the arrays that `forward` returns, the last ones, are kept for `vjp_kernels` only.
         view: whether the output shares the first operand's memory.
         fresh: whether what `vjp_kernels` returns is newly made, held by nothing else.
+        differentiable: whether there is a vjp; without one nothing is recorded.
     """
 
     name: str = ""
@@ -52,6 +53,7 @@ class Op:
     residuals: int = 0
     view: bool = False
     fresh: bool = False
+    differentiable: bool = True
 
     def __init_subclass__(cls) -> None:
         if "name" not in cls.__dict__:
@@ -69,19 +71,23 @@ class Op:
     leave the case to `vjp`."""
 
     def __call__(self, *operands: Tensor | None, **attributes: Any) -> Any:
+        k = state.kernels
+        if k is not active:  # a quick test of what is rare: eager calls have nothing to hold
+            k.hold(operands)
         arrays = [None if t is None else t.array for t in operands]
-        made = self.forward(state.kernels, *arrays, **attributes)
+        made = self.forward(k, *arrays, **attributes)
         if type(made) is tuple:
             cut = len(made) - self.residuals
             outputs, residuals = made[:cut], made[cut:]
         else:
             outputs, residuals = (made,), ()
-        results = [Tensor(a if type(a) is np.ndarray else np.asarray(a)) for a in outputs]
+        # a NumPy function of arrays without axes gives a scalar
+        results = [Tensor(np.asarray(a) if isinstance(a, np.generic) else a) for a in outputs]
         if self.view:
             source = operands[0]
             for t in results:
                 t._version = source._version  # type: ignore[union-attr]
-        if state.recording:
+        if state.recording and self.differentiable:
             self._record(operands, attributes, results, residuals)
         return results[0] if len(results) == 1 else tuple(results)
 
@@ -129,9 +135,8 @@ class Op:
             [(t.array.shape, t.array.dtype) for t in results],
         )
         for i, t in enumerate(results):
-            if t.array.dtype.kind == "f":
-                t._requires_grad = True
-                t.edge = (node, i)
+            t._requires_grad = True
+            t.edge = (node, i)
 
 
 def method(function: F) -> F:
