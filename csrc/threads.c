@@ -1,4 +1,5 @@
 #include "threads.h"
+#include "blocks.h"
 #include "retrograd.h"
 
 #include <pthread.h>
@@ -38,21 +39,33 @@ int rg_parts(int64_t work) {
     return paying >= most ? most : paying > 1 ? (int)paying : 1;
 }
 
-static int64_t boundary(int64_t n, int part, int parts) {
-    int64_t units = (n + PART_UNIT - 1) / PART_UNIT;
-    int64_t b = units * part / parts * PART_UNIT;
-    return b < n ? b : n;
-}
-
-void rg_parallel(rg_range *kernel, void *args, int64_t n, int parts) {
+void rg_parallel_parts(rg_part *kernel, void *args, int parts) {
 #ifdef _OPENMP
     if (parts > 1 && !omp_in_parallel()) {
 #pragma omp parallel for num_threads(parts) schedule(static, 1)
         for (int part = 0; part < parts; part++)
-            kernel(args, boundary(n, part, parts), boundary(n, part + 1, parts), part);
+            kernel(args, part, parts);
         return;
     }
 #endif
     for (int part = 0; part < parts; part++)
-        kernel(args, boundary(n, part, parts), boundary(n, part + 1, parts), part);
+        kernel(args, part, parts);
+}
+
+typedef struct {
+    rg_range *kernel;
+    void *args;
+    int64_t n;
+} split_range;
+
+static void run_range(void *args, int part, int parts) {
+    const split_range *s = args;
+    const int64_t units = rg_blocks(s->n, PART_UNIT);
+    const int64_t begin = rg_cut(units, part, parts) * PART_UNIT, end = rg_cut(units, part + 1, parts) * PART_UNIT;
+    s->kernel(s->args, begin, rg_smaller(end, s->n), part);
+}
+
+void rg_parallel(rg_range *kernel, void *args, int64_t n, int parts) {
+    split_range s = {kernel, args, n};
+    rg_parallel_parts(run_range, &s, parts);
 }

@@ -11,7 +11,7 @@ import os
 
 from ..registry import Backend, BackendUnavailable
 
-FAMILIES = ("elementwise",)
+FAMILIES = ("elementwise", "product")
 """The modules of this package that hold kernels."""
 
 
