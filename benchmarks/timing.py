@@ -1,0 +1,41 @@
+"""Timing several functions side by side, so that a noisy machine troubles all of them alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from timeit import timeit
+from typing import Any
+
+TURN_SECONDS = 0.02
+
+Function = Callable[[], Any]
+
+
+def best_in_turn(functions: dict[str, Function], rounds: int = 10, before: dict[str, Function] | None = None):
+    """Seconds a call of each function, by name: the best of `rounds` turns, taken one function after the other.
+
+    A turn is as many calls as fit into about TURN_SECONDS, at least one, after a call of the function's entry in
+    `before`, if any, which does not count. Nor does the first call of all, which may compile or allocate.
+    """
+
+    def prepare(name: str) -> None:
+        if before and name in before:
+            before[name]()
+
+    calls, best = {}, dict.fromkeys(functions, float("inf"))
+    for name, function in functions.items():
+        prepare(name)
+        calls[name] = _calls_in_a_turn(function)
+    for _ in range(rounds):
+        for name, function in functions.items():
+            prepare(name)
+            best[name] = min(best[name], timeit(function, number=calls[name]) / calls[name])
+    return best
+
+
+def _calls_in_a_turn(function: Function) -> int:
+    function()
+    calls = 1
+    while timeit(function, number=calls) < TURN_SECONDS / 2:
+        calls *= 2
+    return calls
