@@ -83,7 +83,7 @@ def processors() -> int:
 def losses(peer: Peer, step: Step) -> list[float]:
     """The losses of the first CHECKED_STEPS steps."""
     peer.before()
-    return [float(step()) for _ in range(CHECKED_STEPS)]
+    return [step().item() for _ in range(CHECKED_STEPS)]
 
 
 def deviation(found: list[float], expected: list[float]) -> float:
@@ -97,7 +97,7 @@ def compare(case: Case, contestants: list[Peer], rounds: int) -> bool:
     first = {peer.name: losses(peer, steps[peer.name]) for peer in contestants}
     seconds = best_in_turn(steps, rounds, {peer.name: peer.before for peer in contestants})
     agree = True
-    print(f"{'':26}{'µs/step':>10}{'GFLOP/s':>9}{'/ NumPy':>9}{'/ PyTorch':>11}{'losses differ by':>20}")
+    print(f"{'':26}{'µs/step':>10}{'GFLOP/s':>9}{'vs NumPy':>10}{'vs PyTorch':>12}{'losses differ by':>20}")
     for name, taken in seconds.items():
         differ = deviation(first[name], first[NUMPY])
         against = [f"{seconds[base] / taken:.2f}" if base in seconds else "-" for base in (NUMPY, TORCH)]

@@ -1,7 +1,7 @@
 """One training step of a case, as users of each library write it: same data, same initial parameters.
 
 A `*_step` function builds the network and returns a function that makes one step on the batch and returns the loss
-before the update (a number, or a tensor that float() reads).
+before the update, with an item() that gives it as a float.
 """
 
 from __future__ import annotations
@@ -99,9 +99,8 @@ def _numpy_adam() -> Callable[[Gradients], None]:
 
 def retrograd_step(case: Case) -> Step:
     """retrograd, eager, on the backend in force."""
-    import retrograd.nn.functional as F
-
     import retrograd as rg
+    import retrograd.nn.functional as F
     from retrograd import nn, optim
 
     x, y = (rg.from_numpy(array) for array in batch(case))
