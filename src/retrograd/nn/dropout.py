@@ -1,0 +1,30 @@
+"""Dropout as a module."""
+
+from __future__ import annotations
+
+from ..ops.index import become
+from ..ops.random import dropout
+from ..tensor import Tensor
+from .module import Module
+
+
+class Dropout(Module):
+    """In training, each element zeroed with probability p and the rest divided by 1 - p; else its input.
+
+    Raises:
+        ValueError: p is not in [0, 1].
+    """
+
+    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
+        super().__init__()
+        if not 0 <= p <= 1:
+            raise ValueError(f"Dropout: p is {p}, expected a probability in [0, 1]")
+        self.p = p
+        self.inplace = inplace
+
+    def forward(self, input: Tensor) -> Tensor:
+        output = dropout(input, self.p, self.training)
+        return become(input, output, "dropout_") if self.inplace and output is not input else output
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}" + (", inplace=True" if self.inplace else "")

@@ -1,0 +1,104 @@
+"""Losses as modules: the functions of `ops.loss` with their options kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..kernels.loss import check_reduction
+from ..ops.creation import as_tensor
+from ..ops.loss import binary_cross_entropy_with_logits, cross_entropy, huber_loss, l1_loss, mse_loss
+from ..tensor import Tensor
+from .module import Module
+
+
+class Loss(Module):
+    """A loss and its reduction: "mean", "sum" or "none".
+
+    Raises:
+        ValueError: an unknown reduction.
+    """
+
+    def __init__(self, reduction: str = "mean") -> None:
+        super().__init__()
+        check_reduction(type(self).__name__, reduction)
+        self.reduction = reduction
+
+    def _register_factors(self, name: str, factors: Any) -> None:
+        self.register_buffer(name, None if factors is None else as_tensor(factors))
+
+    def extra_repr(self) -> str:
+        return f"reduction={self.reduction!r}"
+
+
+class MSELoss(Loss):
+    """The squared error of input and target, which have one shape."""
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return mse_loss(input, target, self.reduction)
+
+
+class L1Loss(Loss):
+    """The absolute error of input and target, which have one shape."""
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return l1_loss(input, target, self.reduction)
+
+
+class HuberLoss(Loss):
+    """Quadratic up to an error of delta, linear beyond."""
+
+    def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
+        super().__init__(reduction)
+        if not delta > 0:
+            raise ValueError(f"HuberLoss: delta is {delta}, expected a positive number")
+        self.delta = delta
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return huber_loss(input, target, self.reduction, self.delta)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, delta={self.delta}"
+
+
+class CrossEntropyLoss(Loss):
+    """Cross entropy of logits (rows, classes, …) with class indices or probabilities; see functional.cross_entropy.
+
+    Args:
+        weight: (classes,) factors of the classes, kept as a buffer.
+        ignore_index, reduction, label_smoothing: as in the function.
+    """
+
+    def __init__(
+        self,
+        weight: Any = None,
+        ignore_index: int = -100,
+        reduction: str = "mean",
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__(reduction)
+        if not 0 <= label_smoothing <= 1:
+            raise ValueError(f"CrossEntropyLoss: label_smoothing is {label_smoothing}, expected 0 to 1")
+        self._register_factors("weight", weight)
+        self.ignore_index = ignore_index
+        self.label_smoothing = label_smoothing
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return cross_entropy(input, target, self.weight, self.ignore_index, self.reduction, self.label_smoothing)
+
+
+class BCEWithLogitsLoss(Loss):
+    """Binary cross entropy of logits with probabilities of one shape.
+
+    Args:
+        weight: factors of the elements, kept as a buffer.
+        reduction: as in the function.
+        pos_weight: factors of the positive terms, kept as a buffer.
+    """
+
+    def __init__(self, weight: Any = None, reduction: str = "mean", pos_weight: Any = None) -> None:
+        super().__init__(reduction)
+        self._register_factors("weight", weight)
+        self._register_factors("pos_weight", pos_weight)
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return binary_cross_entropy_with_logits(input, target, self.weight, self.reduction, self.pos_weight)

@@ -1,0 +1,231 @@
+"""Optimizer: parameter groups, state, and the frame of a step.
+
+A subclass is its defaults, `check` for what a group may say, and `update`, which calls one fused kernel a parameter:
+the frame has looked at every gradient before the first parameter changes.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ..kernels.spec import Array
+from ..nn.module import clear_gradients
+from ..ops.creation import as_tensor
+from ..tape import enable_grad
+from ..tape import state as thread
+from ..tensor import Tensor
+
+Ready = list[tuple[Tensor, Array, Array]]
+"""What a step updates: (parameter, its values, its gradient), the arrays as kernels take them."""
+
+
+class Optimizer:
+    """The base of optimizers.
+
+    Args:
+        params: tensors, or dicts with "params" (tensors) and the options that differ for them.
+        defaults: the options of groups that do not give them.
+
+    Attributes:
+        param_groups: dicts of options, with the tensors under "params"; read anew at each step.
+        state: tensor → what the optimizer remembers of it, by PyTorch's names.
+
+    Raises:
+        ValueError: no parameters, one given twice, or an option out of range.
+        TypeError: something else than tensors.
+    """
+
+    def __init__(self, params: Iterable[Tensor] | Iterable[dict[str, Any]], defaults: dict[str, Any]) -> None:
+        if isinstance(params, (Tensor, dict)):
+            raise TypeError(f"{self._name}: params is a {type(params).__name__}, expected an iterable of them")
+        given = list(params)
+        if not given:
+            raise ValueError(f"{self._name}: optimizer got an empty parameter list")
+        self.defaults = defaults
+        self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
+        self.param_groups: list[dict[str, Any]] = []
+        for group in given if isinstance(given[0], dict) else [{"params": given}]:
+            self.add_param_group(group)
+
+    @property
+    def _name(self) -> str:
+        return type(self).__name__
+
+    def check(self, group: Mapping[str, Any]) -> None:
+        """Raise ValueError where an option of the group is out of range."""
+        raise NotImplementedError(f"{self._name} defines no check()")
+
+    def update(self, group: Mapping[str, Any], ready: Ready) -> None:
+        """Change the values of the parameters, in place, by the group's options."""
+        raise NotImplementedError(f"{self._name} defines no update()")
+
+    def require(self, holds: bool, option: str, value: Any) -> None:
+        """Raise ValueError where an option's value does not hold."""
+        if not holds:
+            raise ValueError(f"{self._name}: Invalid {option}: {value}")
+
+    def add_param_group(self, param_group: Mapping[str, Any]) -> None:
+        """Add tensors, with options of their own, to those that are updated.
+
+        Raises:
+            ValueError, TypeError: as the constructor.
+        """
+        given = param_group["params"]
+        if isinstance(given, (set, frozenset)):
+            raise TypeError(f"{self._name}: params is a set, which has no order; expected a list")
+        params = [given] if isinstance(given, Tensor) else list(given)
+        for i, p in enumerate(params):
+            if not isinstance(p, Tensor):
+                raise TypeError(f"{self._name}: parameter {i} is a {type(p).__name__}, expected a Tensor")
+            if not p.is_leaf:
+                raise ValueError(f"{self._name}: can't optimize a non-leaf Tensor: parameter {i}, {p.grad_fn}")
+        known = {p for group in self.param_groups for p in group["params"]}
+        if len(set(params)) != len(params) or known.intersection(params):
+            raise ValueError(f"{self._name}: some parameters appear twice, or in more than one group")
+        group = {**self.defaults, **param_group, "params": params}
+        self.check(group)
+        self.param_groups.append(group)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Clear the gradients: to None, or else to zeros."""
+        for group in self.param_groups:
+            clear_gradients(group["params"], set_to_none)
+
+    # A step
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update each parameter that has a gradient.
+
+        Args:
+            closure: called first, with recording on; it calculates the loss and the gradients and returns the loss.
+
+        Returns:
+            what closure returned, or None.
+
+        Raises:
+            RuntimeError: a gradient, or what is remembered of a parameter, has not the parameter's shape and dtype;
+                or a parameter is over read-only memory. Nothing is changed then.
+        """
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        steps = [(group, self._ready(group)) for group in self.param_groups]
+        for group, ready in steps:
+            self.update(group, ready)
+            for p, w, _ in ready:
+                if w is not p.array:
+                    np.copyto(p.array, w)
+                p.changed()
+        return loss
+
+    def _ready(self, group: Mapping[str, Any]) -> Ready:
+        ready = []
+        maximize = group["maximize"]
+        for p in group["params"]:
+            if p.grad is None:
+                continue
+            w, g = p.array, p.grad.array
+            if g.shape != w.shape or g.dtype != w.dtype:
+                self._refuse(p, "gradient", g)
+            for name, kept in self.state[p].items():
+                if isinstance(kept, Tensor) and (kept.array.shape != w.shape or kept.array.dtype != w.dtype):
+                    self._refuse(p, name, kept.array)
+            if not w.flags.carray:
+                if not w.flags.writeable:
+                    raise RuntimeError(f"{self._name}: a parameter of shape {w.shape} is over read-only memory")
+                w = w.copy(order="C")
+            if maximize:
+                g = thread.kernels.negative(g)
+            ready.append((p, w, g if g.flags.carray else g.copy(order="C")))
+        return ready
+
+    def _refuse(self, p: Tensor, name: str, array: Array) -> None:
+        raise RuntimeError(
+            f"{self._name}: the {name} of a parameter is {array.dtype} of shape {array.shape}, "
+            f"expected {p.dtype} of shape {p.shape} like the parameter"
+        )
+
+    # State
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state and the groups' options in PyTorch's layout, parameters numbered from 0 in order:
+        {"state": {number: {name: tensor or number}}, "param_groups": [{option: value, "params": [numbers]}]}.
+
+        Its tensors share memory with the optimizer's."""
+        numbers = {p: i for i, p in enumerate(self._all())}
+        return {
+            "state": {numbers[p]: dict(kept) for p, kept in self.state.items() if kept},
+            "param_groups": [{**group, "params": [numbers[p] for p in group["params"]]} for group in self.param_groups],
+        }
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over copies of what state_dict() returned, here or in PyTorch; tensors take the parameters' dtypes.
+
+        Raises:
+            ValueError: groups or shapes do not fit this optimizer's parameters, or an option is out of range.
+                Nothing is changed then.
+        """
+        saved = state_dict["param_groups"]
+        if len(saved) != len(self.param_groups):
+            raise ValueError(
+                f"{self._name}: loaded state dict has a different number of parameter groups: {len(saved)}, "
+                f"expected {len(self.param_groups)}"
+            )
+        for ours, theirs in zip(self.param_groups, saved, strict=True):
+            if len(theirs["params"]) != len(ours["params"]):
+                raise ValueError(
+                    f"{self._name}: loaded state dict contains a parameter group of {len(theirs['params'])} "
+                    f"parameters, expected {len(ours['params'])}"
+                )
+        groups = [
+            {**ours, **theirs, "params": ours["params"]} for ours, theirs in zip(self.param_groups, saved, strict=True)
+        ]
+        for group in groups:
+            self.check(group)
+        numbers = [number for group in saved for number in group["params"]]
+        own = dict(zip(numbers, self._all(), strict=True))
+        unknown = [number for number in state_dict["state"] if number not in own]
+        if unknown:
+            raise ValueError(f"{self._name}: loaded state dict has state of parameters that no group names: {unknown}")
+        state = {own[number]: self._loaded(own[number], kept) for number, kept in state_dict["state"].items()}
+        self.param_groups = groups
+        self.state = defaultdict(dict, state)
+
+    def _loaded(self, p: Tensor, kept: Mapping[str, Any]) -> dict[str, Any]:
+        loaded: dict[str, Any] = {}
+        for name, value in kept.items():
+            if value is None:
+                continue
+            if name == "step":
+                loaded[name] = int(value)
+                continue
+            tensor = as_tensor(value)
+            if tensor.shape != p.shape:
+                raise ValueError(
+                    f"{self._name}: loaded {name} has shape {tensor.shape}, expected {p.shape} like the parameter"
+                )
+            loaded[name] = Tensor(tensor.array.astype(p.dtype, order="C"))
+        return loaded
+
+    def _all(self) -> list[Tensor]:
+        return [p for group in self.param_groups for p in group["params"]]
+
+    def __repr__(self) -> str:
+        lines = [f"{self._name} ("]
+        for i, group in enumerate(self.param_groups):
+            lines.append(f"Parameter Group {i}: {len(group['params'])} tensors")
+            lines += [f"    {option}: {value}" for option, value in sorted(group.items()) if option != "params"]
+        return "\n".join([*lines, ")"])
+
+
+def remembered(kept: dict[str, Any], name: str, like: Array) -> Array:
+    """The array that a parameter's state keeps under a name; zeros like the parameter the first time."""
+    tensor = kept.get(name)
+    if tensor is None:
+        tensor = kept[name] = Tensor(np.zeros(like.shape, like.dtype))
+    return tensor.array
