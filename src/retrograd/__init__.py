@@ -8,7 +8,7 @@ A graph tape records operations; fused kernels in C, Numba or NumPy do the arith
 RETROGRAD_BACKEND); `tensor.backward()` carries the gradient to the leaves.
 """
 
-from . import backends, kernels
+from . import backends, data, kernels, nn, optim
 from .backends import get_num_threads, set_num_threads
 from .dtypes import bool_, float32, float64, get_default_dtype, int32, int64, set_default_dtype
 from .ops.activation import gelu, leaky_relu, relu, sigmoid, silu, softplus, tanh
@@ -100,6 +100,7 @@ from .ops.shape import (
     unsqueeze,
     view,
 )
+from .serialization import load, load_metadata, save
 from .tape import RemovableHandle, enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from .tensor import Tensor
 
@@ -127,6 +128,7 @@ __all__ = [
     "clamp",
     "clone",
     "concatenate",
+    "data",
     "default_generator",
     "divide",
     "empty",
@@ -156,6 +158,8 @@ __all__ = [
     "less_equal",
     "linear",
     "linspace",
+    "load",
+    "load_metadata",
     "log",
     "log_softmax",
     "logical_and",
@@ -171,10 +175,12 @@ __all__ = [
     "minimum",
     "multiply",
     "negative",
+    "nn",
     "no_grad",
     "not_equal",
     "ones",
     "ones_like",
+    "optim",
     "permute",
     "power",
     "rand",
@@ -185,6 +191,7 @@ __all__ = [
     "randperm",
     "relu",
     "reshape",
+    "save",
     "set_default_dtype",
     "set_grad_enabled",
     "set_num_threads",

@@ -171,7 +171,7 @@ class Tensor:
     __hash__ = object.__hash__
 
     def __repr__(self) -> str:
-        values = np.array2string(self.array, separator=", ", prefix="tensor(", precision=4, threshold=1000)
+        values = np.array2string(self.array, separator=", ", prefix=f"{self._constructor}(", precision=4, threshold=1000)
         if self.size == 0:
             values = f"[], shape={self.shape}"
         facts = [values]
