@@ -1,7 +1,0 @@
-"""The Numba backend."""
-
-from .registry import Backend, BackendUnavailable
-
-
-def load() -> Backend:
-    raise BackendUnavailable("not written yet")

@@ -1,0 +1,139 @@
+"""Elementary functions in plain arithmetic, without branches or calls, so that LLVM vectorizes the loops around them.
+
+Each is within 4 units in the last place over its whole range and keeps NaN and infinity. The argument is split
+as in Muller et al., Handbook of Floating-Point Arithmetic (2018), section 10.2; tanh is Cephes' (Moshier 1989).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from .jit import inlined
+
+
+def _polynomial(single: Sequence[float], double: Sequence[float]):
+    """A function of x that evaluates a polynomial of x's precision, by Horner's rule.
+
+    The coefficients of the highest powers come first; a single one makes a constant.
+    """
+
+    @intrinsic
+    def horner(typing, x):
+        coefficients = single if x == types.float32 else double
+
+        def emit(context, builder, signature, arguments):
+            (value,) = arguments
+            contract = ("contract",)
+            y = ir.Constant(value.type, coefficients[0])
+            for c in coefficients[1:]:
+                y = builder.fmul(y, value, flags=contract)
+                y = builder.fadd(y, ir.Constant(value.type, c), flags=contract)
+            return y
+
+        return x(x), emit
+
+    return horner
+
+
+def _constant(single: float, double: float | None = None):
+    return _polynomial([single], [single if double is None else double])
+
+
+@intrinsic
+def _times_power_of_2(typing, y, shifted):
+    """y * 2**n, where n = shifted - 1.5 * 2**(mantissa bits) is a whole number."""
+    width, mantissa, bias = (32, 23, 127) if y == types.float32 else (64, 52, 1023)
+
+    def emit(context, builder, signature, arguments):
+        y, shifted = arguments
+        whole = ir.IntType(width)
+        mantissa_bits = ir.Constant(whole, mantissa)
+        # the low bits of `shifted` hold n; the number it is shifted by has the bits (mantissa + bias).1000…
+        zero = ((mantissa + bias) << mantissa) | (1 << (mantissa - 1))
+        n = builder.sub(builder.bitcast(shifted, whole), ir.Constant(whole, zero))
+        # two factors, because 2**n itself leaves the range before the product does
+        half = builder.ashr(n, ir.Constant(whole, 1))
+        for exponent in (half, builder.sub(n, half)):
+            power = builder.shl(builder.add(exponent, ir.Constant(whole, bias)), mantissa_bits)
+            y = builder.fmul(y, builder.bitcast(power, y.type))
+        return y
+
+    return y(y, shifted), emit
+
+
+_ZERO, _ONE, _TWO = _constant(0.0), _constant(1.0), _constant(2.0)
+
+# exp(x) is 0 below the first and infinite above the second
+_EXP_LOW, _EXP_HIGH = _constant(-104.0, -746.0), _constant(89.0, 710.0)
+_ROUND = _constant(1.5 * 2.0**23, 1.5 * 2.0**52)
+_LOG2_E = _constant(math.log2(math.e))
+# ln 2 in two parts, the first with enough trailing zero bits for its product with n to be exact
+_LN2_HIGH = _constant(0.693359375, 6.93145751953125e-1)
+_LN2_LOW = _constant(-2.12194440e-4, 1.42860682030941723212e-6)
+# Taylor's series: |r| <= ln(2) / 2
+_EXP_SERIES = _polynomial(
+    [1 / math.factorial(n) for n in range(7, -1, -1)], [1 / math.factorial(n) for n in range(13, -1, -1)]
+)
+
+
+@inlined
+def exp(x):
+    """e to the x."""
+    x = _EXP_LOW(x) if x < _EXP_LOW(x) else x
+    x = _EXP_HIGH(x) if x > _EXP_HIGH(x) else x
+    shifted = x * _LOG2_E(x) + _ROUND(x)
+    n = shifted - _ROUND(x)
+    r = x - n * _LN2_HIGH(x) - n * _LN2_LOW(x)
+    return _times_power_of_2(_EXP_SERIES(r), shifted)
+
+
+# log(1+u) = 2 artanh(s) with s = u / (2+u) <= 1/3, as a series in s²
+_ARTANH_SERIES = _polynomial(
+    [1 / (2 * n + 1) for n in range(7, -1, -1)], [1 / (2 * n + 1) for n in range(16, -1, -1)]
+)
+
+
+@inlined
+def log1p(u):
+    """log(1 + u), for u in [0, 1]."""
+    s = u / (_TWO(u) + u)
+    return _TWO(u) * s * _ARTANH_SERIES(s * s)
+
+
+_TANH_SMALL = _constant(0.625)
+_TANH_ABOVE = _polynomial(
+    [-5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2, 1.33314422036e-1, -3.33332819422e-1],
+    [-9.64399179425052238628e-1, -9.92877231001918586564e1, -1.61468768441708447952e3],
+)
+_TANH_BELOW = _polynomial(
+    [1.0], [1.0, 1.12811678491632931402e2, 2.23548839060100448583e3, 4.84406305325125486048e3]
+)
+
+
+@inlined
+def tanh(x):
+    """The hyperbolic tangent."""
+    a = abs(x)
+    large = _ONE(x) - _TWO(x) / (exp(_TWO(x) * a) + _ONE(x))
+    z = x * x
+    small = x + x * z * (_TANH_ABOVE(z) / _TANH_BELOW(z))
+    return small if a < _TANH_SMALL(x) else math.copysign(large, x)
+
+
+@inlined
+def sigmoid(x):
+    """1 / (1 + exp(-x))."""
+    # exp of a non-positive number only, so that neither end overflows
+    e = exp(-abs(x))
+    return (_ONE(x) if x >= _ZERO(x) else e) / (_ONE(x) + e)
+
+
+@inlined
+def softplus(x):
+    """log(1 + exp(x))."""
+    return (_ZERO(x) if x <= _ZERO(x) else x) + log1p(exp(-abs(x)))

@@ -1,0 +1,184 @@
+"""Losses that are reduced to one number, in one pass with their gradients; unreduced ones run the references."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from ...kernels import loss as reference
+from ...kernels.loss import Loss
+from ...kernels.spec import Array
+from . import elementary
+from .jit import FLOATS, core, flat, plain
+from .reduction import CHUNK, row_maximum, vector_scratch
+
+__all__ = ["bce_with_logits_loss", "cross_entropy_loss", "huber_loss", "l1_loss", "mse_loss"]
+
+
+def _scale(reduction: str, count: int) -> float:
+    if reduction == "sum":
+        return 1.0
+    return 1.0 / count if count else math.nan  # the mean of nothing is NaN, as NumPy's
+
+
+def _pointwise(
+    loss_core: Callable[..., None], x: Array, target: Array, reduction: str, need_grad: bool, *parameters: float
+) -> Loss:
+    loss, dx = np.empty((), x.dtype), np.empty(x.shape, x.dtype)
+    loss_core(flat(x), flat(target), _scale(reduction, x.size), loss, dx.ravel(), *parameters)
+    return loss, dx if need_grad else None
+
+
+def mse_loss(x: Array, target: Array, reduction: str = "mean", need_grad: bool = True) -> Loss:
+    if x.dtype not in FLOATS or reduction == "none":
+        return reference.mse_loss.reference(x, target, reduction, need_grad)
+    return _pointwise(mse, x, target, reduction, need_grad)
+
+
+def l1_loss(x: Array, target: Array, reduction: str = "mean", need_grad: bool = True) -> Loss:
+    if x.dtype not in FLOATS or reduction == "none":
+        return reference.l1_loss.reference(x, target, reduction, need_grad)
+    return _pointwise(l1, x, target, reduction, need_grad)
+
+
+def huber_loss(x: Array, target: Array, reduction: str = "mean", need_grad: bool = True, delta: float = 1.0) -> Loss:
+    if x.dtype not in FLOATS or reduction == "none":
+        return reference.huber_loss.reference(x, target, reduction, need_grad, delta)
+    return _pointwise(huber, x, target, reduction, need_grad, delta)
+
+
+def bce_with_logits_loss(x: Array, target: Array, reduction: str = "mean", need_grad: bool = True) -> Loss:
+    if x.dtype not in FLOATS or reduction == "none":
+        return reference.bce_with_logits_loss.reference(x, target, reduction, need_grad)
+    return _pointwise(bce_with_logits, x, target, reduction, need_grad)
+
+
+def cross_entropy_loss(x: Array, target: Array, reduction: str = "mean", need_grad: bool = True) -> Loss:
+    if x.dtype not in FLOATS or reduction == "none" or x.size == 0:
+        return reference.cross_entropy_loss.reference(x, target, reduction, need_grad)
+    loss, dx = np.empty((), x.dtype), np.empty(x.shape, x.dtype)
+    scale = _scale(reduction, len(x))
+    if target.dtype.kind == "f":
+        cross_entropy_of_probabilities(plain(x), plain(target), scale, loss, dx)
+        return loss, dx if need_grad else None
+    bad = cross_entropy_of_indices(plain(x), plain(target), scale, loss, dx)
+    if bad >= 0:
+        raise IndexError(f"cross_entropy_loss: target[{bad}] is {target[bad]}, expected a class in [0, {x.shape[1]})")
+    return loss, dx if need_grad else None
+
+
+# In all cores below `scale` multiplies the loss, which has no axes, and its gradient dx. Sums are taken in the
+# operands' precision over a chunk or a row, and in double precision over those.
+
+
+@core
+def mse(x, target, scale, loss, dx):
+    slope = x.dtype.type(2 * scale)
+    total = 0.0
+    for start in range(0, x.size, CHUNK):
+        part = x.dtype.type(0)
+        for i in range(start, min(start + CHUNK, x.size)):
+            d = x[i] - target[i]
+            dx[i] = slope * d
+            part += d * d
+        total += part
+    loss[()] = total * scale
+
+
+@core
+def l1(x, target, scale, loss, dx):
+    up, down = x.dtype.type(scale), x.dtype.type(-scale)
+    total = 0.0
+    for start in range(0, x.size, CHUNK):
+        part = x.dtype.type(0)
+        for i in range(start, min(start + CHUNK, x.size)):
+            d = x[i] - target[i]
+            # d itself: zero or NaN
+            dx[i] = up if d > 0 else (down if d < 0 else d)
+            part += abs(d)
+        total += part
+    loss[()] = total * scale
+
+
+@core
+def huber(x, target, scale, loss, dx, delta):
+    t = x.dtype.type
+    half, high, low, slope = t(0.5), t(delta), t(-delta), t(scale)
+    total = 0.0
+    for start in range(0, x.size, CHUNK):
+        part = t(0)
+        for i in range(start, min(start + CHUNK, x.size)):
+            d = x[i] - target[i]
+            a = abs(d)
+            dx[i] = slope * (low if d < low else (high if d > high else d))
+            part += half * d * d if a <= high else high * (a - half * high)
+        total += part
+    loss[()] = total * scale
+
+
+@core
+def bce_with_logits(x, target, scale, loss, dx):
+    slope = x.dtype.type(scale)
+    total = 0.0
+    for start in range(0, x.size, CHUNK):
+        part = x.dtype.type(0)
+        for i in range(start, min(start + CHUNK, x.size)):
+            dx[i] = slope * (elementary.sigmoid(x[i]) - target[i])
+            part += elementary.softplus(x[i]) - x[i] * target[i]
+        total += part
+    loss[()] = total * scale
+
+
+@core
+def cross_entropy_of_indices(x, target, scale, loss, dx):
+    """x and dx (rows, classes), target (rows,). Returns the first row whose target is no class, or -1."""
+    rows, classes = x.shape
+    t = x.dtype.type
+    scratch = vector_scratch(x)
+    total = 0.0
+    for i in range(rows):
+        label = target[i]
+        if label < 0 or label >= classes:
+            return i
+        top = row_maximum(x.reshape(x.size), i * classes, classes, scratch)
+        part = t(0)
+        for j in range(classes):
+            e = elementary.exp(x[i, j] - top)
+            dx[i, j] = e
+            part += e
+        total += math.log(part) - (x[i, label] - top)
+        slope = t(scale) / part
+        for j in range(classes):
+            dx[i, j] *= slope
+        dx[i, label] -= t(scale)
+    loss[()] = total * scale
+    return -1
+
+
+@core
+def cross_entropy_of_probabilities(x, target, scale, loss, dx):
+    """x, target and dx (rows, classes)."""
+    rows, classes = x.shape
+    t = x.dtype.type
+    scratch = vector_scratch(x)
+    total = 0.0
+    for i in range(rows):
+        top = row_maximum(x.reshape(x.size), i * classes, classes, scratch)
+        part = t(0)
+        weight = t(0)
+        for j in range(classes):
+            e = elementary.exp(x[i, j] - top)
+            dx[i, j] = e
+            part += e
+            weight += target[i, j]
+        log_part = math.log(part)
+        row = t(0)
+        slope = t(scale) * weight / part
+        for j in range(classes):
+            p = target[i, j]
+            row += t(0) if p == 0 else p * (log_part - (x[i, j] - top))  # 0 * inf counts as 0
+            dx[i, j] = slope * dx[i, j] - t(scale) * p
+        total += row
+    loss[()] = total * scale

@@ -1,0 +1,75 @@
+"""Several threads on one core: each gets a slice of the first axis of every array.
+
+The threads are Python's, since cores release the GIL. Numba's own parallel loops are not used: between two of them the
+OpenMP layer's threads spin, and starve those of NumPy's BLAS (a product of 512 x 512 with one such loop
+after it took five times as long as with none); its workqueue layer allows one caller at a time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from ...kernels.spec import Array
+
+CHEAP = 1 << 19
+"""Elements a thread needs to be worth its start, in cores that mostly move memory."""
+
+COSTLY = 1 << 16
+"""The same for cores that take an exponential, or as much work, an element."""
+
+_count = 1
+_pool: ThreadPoolExecutor | None = None
+
+
+def set_num_threads(n: int) -> None:
+    """Set how many threads a core may use (>= 1)."""
+    global _count
+    if n != _count:
+        _forget_pool()
+        _count = n
+
+
+def get_num_threads() -> int:
+    """How many threads a core may use."""
+    return _count
+
+
+def _forget_pool() -> None:
+    global _pool
+    _pool = None
+
+
+# a forked child has the pool, but not its threads
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_pool)
+
+
+def run(core: Callable[..., None], grain: int, arrays: tuple[Array | None, ...], *scalars: Any) -> None:
+    """core(*arrays, *scalars), on slices of the arrays where each thread gets at least `grain` elements.
+
+    The arrays have equally long first axes (None stands for one that is absent), and no row of a result may depend
+    on another row. The slices depend on shapes and the number of threads alone.
+    """
+    first = arrays[0]
+    if _count == 1 or first.size < 2 * grain:
+        core(*arrays, *scalars)
+        return
+    rows = len(first)
+    parts = min(_count, first.size // grain, rows)
+    ends = [rows * i // parts for i in range(parts + 1)]
+    slices = [tuple(a if a is None else a[i:j] for a in arrays) for i, j in zip(ends, ends[1:], strict=False)]
+    pool = _threads()
+    others = [pool.submit(core, *part, *scalars) for part in slices[1:]]
+    core(*slices[0], *scalars)
+    for other in others:
+        other.result()
+
+
+def _threads() -> ThreadPoolExecutor:
+    global _pool
+    if _pool is None:
+        _pool = ThreadPoolExecutor(_count, thread_name_prefix="retrograd-numba")
+    return _pool

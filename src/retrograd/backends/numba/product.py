@@ -1,0 +1,242 @@
+"""Dense layers: small products whole in one core, large ones by NumPy's BLAS with the rest fused around it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...kernels.product import linear_backward as reference_backward
+from ...kernels.product import linear_forward as reference_forward
+from ...kernels.spec import Array
+from .activation import CODES, IDENTITY, fused_backward, fused_forward
+from .jit import FLOATS, core, inlined, plain
+from .parallel import CHEAP, run
+from .vector import BYTES, load, move, multiply_add, store
+
+__all__ = ["linear_backward", "linear_forward"]
+
+SMALL_FORWARD, SMALL_BACKWARD = 64**3, 40**3
+"""Multiplications up to which a product is done here; beyond, BLAS is faster (measured)."""
+
+_NO_VECTOR = {dtype: np.empty(0, dtype) for dtype in FLOATS}
+_NO_MATRIX = {dtype: np.empty((0, 0), dtype) for dtype in FLOATS}
+
+
+def linear_forward(x: Array, w: Array, b: Array | None = None, activation: str = "identity") -> Array:
+    dtype = x.dtype
+    if dtype not in FLOATS:
+        return reference_forward.reference(x, w, b, activation)
+    y = np.empty((x.shape[0], w.shape[0]), dtype)
+    b = _NO_VECTOR[dtype] if b is None else plain(b)
+    if x.size * w.shape[0] <= SMALL_FORWARD:
+        w, transposed = _stored(w)
+        forward(plain(x), w, transposed, b, CODES[activation], y)
+    else:
+        np.matmul(x, w.T, out=y)
+        if b.size or activation != "identity":
+            run(finish_forward, CHEAP, (y,), b, CODES[activation])
+    return y
+
+
+def linear_backward(
+    g: Array,
+    x: Array,
+    w: Array,
+    y: Array | None = None,
+    activation: str = "identity",
+    need_x: bool = True,
+    need_w: bool = True,
+    need_b: bool = True,
+) -> tuple[Array | None, Array | None, Array | None]:
+    dtype = g.dtype
+    if dtype not in FLOATS:
+        return reference_backward.reference(g, x, w, y, activation, need_x, need_w, need_b)
+    code = CODES[activation]
+    g = plain(g)
+    y = g if code == IDENTITY else plain(y)
+    db = np.empty(w.shape[0], dtype) if need_b else None
+    sums = _NO_VECTOR[dtype] if db is None else db
+    if x.size * w.shape[0] <= SMALL_BACKWARD:
+        dx = np.empty(x.shape, dtype) if need_x else None
+        dw = np.empty(w.shape, dtype) if need_w else None
+        w, transposed = _stored(w)
+        none = _NO_MATRIX[dtype]
+        backward(
+            g, plain(x), w, transposed, y, code, none if dx is None else dx, none if dw is None else dw, sums
+        )
+        return dx, dw, db
+    d = g if code == IDENTITY else np.empty(g.shape, dtype)
+    if need_b or code != IDENTITY:
+        start_backward(g, y, code, d, sums)
+    return np.matmul(d, w) if need_x else None, np.matmul(d.T, x) if need_w else None, db
+
+
+def _stored(w: Array) -> tuple[Array, bool]:
+    """w or its transpose, whichever a core can take, and whether it is the transpose."""
+    if w.flags.carray:
+        return w, False
+    return (w.T, True) if w.T.flags.carray else (plain(w), False)
+
+
+@core
+def forward(x, w, transposed, b, code, y):
+    """y = activation(x @ w.T + b).
+
+    x (rows, in), w (out, in) or (in, out) where `transposed`, b (out,) or (0,) for none, y (rows, out).
+    """
+    rows, k = x.shape
+    n = y.shape[1]
+    x_row, x_column = steps(x)
+    w_column, w_row = steps(w.T if transposed else w)
+    each = y.reshape(rows * n)
+    multiply(x.reshape(rows * k), x_row, x_column, w.reshape(k * n), w_row, w_column, b, each, rows, k, n)
+    fused_forward(code, each)
+
+
+@inlined
+def steps(x):
+    """By how many elements a row and a column of x lie apart."""
+    # read, not written as 1: a literal would make Numba compile what it is passed to once more
+    return x.strides[0] // x.itemsize, x.strides[1] // x.itemsize
+
+
+@core
+def backward(g, x, w, transposed, y, code, dx, dw, db):
+    """dx = d @ w, dw = d.T @ x and db, the sum of d's rows, where d = g * activation'(y).
+
+    g, y (rows, out), x (rows, in), w as in `forward`; results with no elements are not computed.
+    """
+    rows, n = g.shape
+    k = x.shape[1]
+    d = g.reshape(rows * n)
+    if code != IDENTITY:
+        d = np.empty(rows * n, g.dtype)
+        fused_backward(code, g.reshape(rows * n), y.reshape(rows * n), d)
+    none = np.empty(0, g.dtype)
+    d_row, d_column = steps(g)
+    if dx.size:
+        w_row, w_column = steps(w.T if transposed else w)
+        multiply(d, d_row, d_column, w.reshape(n * k), w_row, w_column, none, dx.reshape(rows * k), rows, n, k)
+    if dw.size:
+        x_row, x_column = steps(x)
+        multiply(d, d_column, d_row, x.reshape(rows * k), x_row, x_column, none, dw.reshape(n * k), n, rows, k)
+    if db.size:
+        sum_rows(d, db)
+
+
+@core
+def finish_forward(y, b, code):
+    """y = activation(y + b), in place; y (rows, out), b (out,) or (0,) for none."""
+    rows, n = y.shape
+    for i in range(rows):
+        for j in range(b.size):
+            y[i, j] += b[j]
+        fused_forward(code, y[i])
+
+
+@core
+def start_backward(g, y, code, d, db):
+    """d = g * activation'(y), unless the activation is the identity, and db the sum of its rows unless it has no
+    elements."""
+    each = d.reshape(d.size)
+    if code != IDENTITY:
+        fused_backward(code, g.reshape(g.size), y.reshape(y.size), each)
+    if db.size:
+        sum_rows(each, db)
+
+
+@core
+def sum_rows(x, total):
+    """The sum of the rows of x, which has one axis and as many columns as total has elements."""
+    n = total.size
+    total[:] = 0
+    for start in range(0, x.size, n):
+        for j in range(n):
+            total[j] += x[start + j]
+
+
+@core
+def multiply(a, a_row, a_column, b, b_row, b_column, bias, c, m, k, n):
+    """c = a @ b + bias, a being (m, k), b (k, n), bias (n,) or (0,) for none, c (m, n) in C order.
+
+    All arrays have one axis; element (i, j) of a stands at i * a_row + j * a_column, and so for b. Tiles of 8 rows
+    by one vector of c stay in registers while the product runs along k.
+    """
+    lanes = BYTES // a.itemsize
+    width = (n + lanes - 1) // lanes * lanes
+    scratch = np.empty(width * (k + 1) + 9 * lanes, a.dtype)
+    tile = (-scratch.ctypes.data % BYTES) // a.itemsize  # vectors start where the processor likes them to
+    panels = tile + 8 * lanes
+    pack(b, b_row, b_column, bias, k, n, scratch, panels)
+    for i in range(0, m, 8):
+        rows = min(8, m - i)
+        for j in range(0, n, lanes):
+            columns = min(lanes, n - j)
+            whole = columns == lanes
+            out, at, stride = (c, i * n + j, n) if whole else (scratch, tile, lanes)
+            if rows == 8:
+                multiply_tile(a, i * a_row, a_row, a_column, scratch, panels + j * (k + 1), k, out, at, stride)
+            else:
+                for r in range(rows):
+                    row = (i + r) * a_row
+                    multiply_row(a, row, a_column, scratch, panels + j * (k + 1), k, out, at + r * stride)
+            if not whole:
+                for r in range(rows):
+                    for q in range(columns):
+                        move(c, (i + r) * n + j + q, scratch, tile + r * lanes + q)
+
+
+@core
+def pack(b, b_row, b_column, bias, k, n, panels, at):
+    """b's columns in panels one vector wide, with the bias as the row above, padded by zeros; from `at` on."""
+    lanes = BYTES // b.itemsize
+    for j in range(0, n, lanes):
+        columns = min(lanes, n - j)
+        if columns < lanes:
+            panels[at : at + lanes * (k + 1)] = 0
+        for q in range(lanes):
+            panels[at + q] = bias[j + q] if j + q < bias.size else 0
+        at += lanes
+        if columns == lanes and b_column == 1:
+            for p in range(k):
+                store(panels, at + p * lanes, load(b, p * b_row + j))
+        else:
+            for q in range(columns):
+                for p in range(k):
+                    move(panels, at + p * lanes + q, b, p * b_row + (j + q) * b_column)
+        at += k * lanes
+
+
+@core
+def multiply_tile(a, at, a_row, a_column, panels, panel, k, c, out, stride):
+    """Eight rows of a times one panel, into eight rows of c."""
+    lanes = BYTES // a.itemsize
+    c0 = c1 = c2 = c3 = c4 = c5 = c6 = c7 = load(panels, panel)
+    for p in range(k):
+        v = load(panels, panel + (p + 1) * lanes)
+        q = at + p * a_column
+        c0 = multiply_add(c0, a, q, v)
+        c1 = multiply_add(c1, a, q + a_row, v)
+        c2 = multiply_add(c2, a, q + 2 * a_row, v)
+        c3 = multiply_add(c3, a, q + 3 * a_row, v)
+        c4 = multiply_add(c4, a, q + 4 * a_row, v)
+        c5 = multiply_add(c5, a, q + 5 * a_row, v)
+        c6 = multiply_add(c6, a, q + 6 * a_row, v)
+        c7 = multiply_add(c7, a, q + 7 * a_row, v)
+    store(c, out, c0)
+    store(c, out + stride, c1)
+    store(c, out + 2 * stride, c2)
+    store(c, out + 3 * stride, c3)
+    store(c, out + 4 * stride, c4)
+    store(c, out + 5 * stride, c5)
+    store(c, out + 6 * stride, c6)
+    store(c, out + 7 * stride, c7)
+
+
+@core
+def multiply_row(a, at, a_column, panels, panel, k, c, out):
+    """One row of a times one panel, into one row of c."""
+    lanes = BYTES // a.itemsize
+    total = load(panels, panel)
+    for p in range(k):
+        total = multiply_add(total, a, at + p * a_column, load(panels, panel + (p + 1) * lanes))
+    store(c, out, total)

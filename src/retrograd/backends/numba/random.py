@@ -1,0 +1,105 @@
+"""Philox4x32-10, a block at a time, and what is drawn from it; the references' bits."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...kernels import random as reference
+from ...kernels.random import ROUNDS
+from ...kernels.spec import Array
+from .jit import FLOATS, core, flat, inlined
+
+__all__ = ["dropout", "random_bits", "random_uniform"]
+
+_M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
+_W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
+_LOW = np.uint64(0xFFFFFFFF)
+_32 = np.uint64(32)
+
+
+CHUNK = 4096
+"""Words drawn at a time by what turns them into something else."""
+
+
+def random_bits(n: int, key: int, offset: int) -> Array:
+    words = np.empty(n, np.uint32)
+    bits(np.uint64(key), np.uint64(offset), words)
+    return words
+
+
+def random_uniform(n: int, key: int, offset: int, dtype: np.dtype) -> Array:
+    single = np.dtype(dtype) == np.float32
+    numbers = np.empty(n, np.float32 if single else np.float64)
+    draw = uniform_single if single else uniform_double
+    draw(np.uint64(key), np.uint64(offset), numbers)
+    return numbers
+
+
+def dropout(x: Array, p: float, key: int, offset: int) -> Array:
+    if x.dtype not in FLOATS or p == 1:
+        return reference.dropout.reference(x, p, key, offset)
+    y = np.empty(x.shape, x.dtype)
+    drop(flat(x), int(p * 2.0**32), 1 / (1 - p), np.uint64(key), np.uint64(offset), y.ravel())
+    return y
+
+
+@inlined
+def block(key, counter):
+    """The four words of a block, in the low halves of 64 bits."""
+    k0, k1 = key & _LOW, key >> _32
+    c0, c1 = counter & _LOW, counter >> _32
+    c2 = c3 = np.uint64(0)
+    for _ in range(ROUNDS):
+        p0, p1 = _M0 * c0, _M1 * c2
+        c0, c1, c2, c3 = (p1 >> _32) ^ c1 ^ k0, p1 & _LOW, (p0 >> _32) ^ c3 ^ k1, p0 & _LOW
+        k0, k1 = (k0 + _W0) & _LOW, (k1 + _W1) & _LOW
+    return c0, c1, c2, c3
+
+
+@core
+def bits(key, offset, words):
+    """The words of the blocks from `offset` on."""
+    whole = words.size // 4
+    for i in range(whole):
+        w0, w1, w2, w3 = block(key, offset + np.uint64(i))
+        words[4 * i], words[4 * i + 1], words[4 * i + 2], words[4 * i + 3] = w0, w1, w2, w3
+    if 4 * whole < words.size:
+        last = block(key, offset + np.uint64(whole))
+        for j in range(words.size - 4 * whole):
+            words[4 * whole + j] = last[j]
+
+
+@core
+def uniform_single(key, offset, numbers):
+    """A word each: its upper 24 bits."""
+    words = np.empty(CHUNK, np.uint32)
+    for start in range(0, numbers.size, CHUNK):
+        count = min(CHUNK, numbers.size - start)
+        bits(key, offset + np.uint64(start // 4), words[:count])
+        for i in range(count):
+            numbers[start + i] = np.float32(np.int32(words[i] >> np.uint32(8))) * np.float32(2.0**-24)
+
+
+@core
+def uniform_double(key, offset, numbers):
+    """Two words each: 27 bits of the first above 26 of the second."""
+    words = np.empty(CHUNK, np.uint32)
+    for start in range(0, numbers.size, CHUNK // 2):
+        count = min(CHUNK // 2, numbers.size - start)
+        bits(key, offset + np.uint64(start // 2), words[: 2 * count])
+        for i in range(count):
+            high, low = words[2 * i] >> np.uint32(5), words[2 * i + 1] >> np.uint32(6)
+            numbers[start + i] = (np.float64(high) * 2.0**26 + np.float64(low)) * 2.0**-53
+
+
+@core
+def drop(x, threshold, scale, key, offset, y):
+    """y = scale * x where the element's word is at least the threshold, else 0; one axis."""
+    gain, zero = x.dtype.type(scale), x.dtype.type(0)
+    least = np.uint32(threshold)
+    words = np.empty(CHUNK, np.uint32)
+    for start in range(0, x.size, CHUNK):
+        count = min(CHUNK, x.size - start)
+        bits(key, offset + np.uint64(start // 4), words[:count])
+        for i in range(count):
+            y[start + i] = gain * x[start + i] if words[i] >= least else zero

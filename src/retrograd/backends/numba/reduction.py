@@ -1,0 +1,198 @@
+"""Sums, and the softmax family along the last axes."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ...kernels import reduction as reference
+from ...kernels.spec import Array, reduced
+from . import elementary
+from .jit import FLOATS, core, inlined, plain, rows
+from .parallel import COSTLY, run
+from .vector import BYTES, larger, load, store
+
+__all__ = ["log_softmax", "log_softmax_backward", "logsumexp", "softmax", "softmax_backward", "sum"]
+
+CHUNK = 4096
+"""Elements whose sum is taken in their own precision, before it is added to a sum in double precision."""
+
+
+def sum(x: Array, axes: tuple[int, ...], keepdims: bool = False, scale: float = 1.0) -> Array:
+    if x.dtype not in FLOATS or not axes or axes[-1] - axes[0] >= len(axes):
+        return reference.sum.reference(x, axes, keepdims, scale)
+    y = np.empty(reduced(x.shape, axes, keepdims), x.dtype)
+    before = math.prod(x.shape[: axes[0]])
+    after = math.prod(x.shape[axes[-1] + 1 :])
+    along = math.prod(x.shape[axes[0] : axes[-1] + 1])
+    sum_middle(plain(x).reshape(before, along, after), scale, y.reshape(before, after))
+    return y
+
+
+def logsumexp(x: Array, axes: tuple[int, ...], keepdims: bool = False) -> Array:
+    along = math.prod([x.shape[a] for a in axes])
+    if x.dtype not in FLOATS or along == 0 or axes != tuple(range(x.ndim - len(axes), x.ndim)):
+        return reference.logsumexp.reference(x, axes, keepdims)
+    y = np.empty(reduced(x.shape, axes, keepdims), x.dtype)
+    run(logsumexp_rows, COSTLY, (plain(x).reshape(-1, along), y.ravel()))
+    return y
+
+
+def _rowwise(x: Array, axis: int) -> bool:
+    return x.dtype in FLOATS and axis == x.ndim - 1 and x.size > 0
+
+
+def softmax(x: Array, axis: int) -> Array:
+    if not _rowwise(x, axis):
+        return reference.softmax.reference(x, axis)
+    y = np.empty(x.shape, x.dtype)
+    run(softmax_rows, COSTLY, (rows(x), rows(y)))
+    return y
+
+
+def softmax_backward(g: Array, y: Array, axis: int) -> Array:
+    if not _rowwise(g, axis):
+        return reference.softmax_backward.reference(g, y, axis)
+    d = np.empty(g.shape, g.dtype)
+    run(softmax_backward_rows, COSTLY, (rows(g), rows(y), rows(d)))
+    return d
+
+
+def log_softmax(x: Array, axis: int) -> Array:
+    if not _rowwise(x, axis):
+        return reference.log_softmax.reference(x, axis)
+    y = np.empty(x.shape, x.dtype)
+    run(log_softmax_rows, COSTLY, (rows(x), rows(y)))
+    return y
+
+
+def log_softmax_backward(g: Array, y: Array, axis: int) -> Array:
+    if not _rowwise(g, axis):
+        return reference.log_softmax_backward.reference(g, y, axis)
+    d = np.empty(g.shape, g.dtype)
+    run(log_softmax_backward_rows, COSTLY, (rows(g), rows(y), rows(d)))
+    return d
+
+
+@core
+def sum_middle(x, scale, y):
+    """y = scale * x summed over its middle axis; x (before, along, after), y (before, after)."""
+    before, along, after = x.shape
+    t = x.dtype.type
+    for i in range(before):
+        if after == 1:
+            total = 0.0
+            for start in range(0, along, CHUNK):
+                part = t(0)
+                for j in range(start, min(start + CHUNK, along)):
+                    part += x[i, j, 0]
+                total += part
+            y[i, 0] = total * scale
+        else:
+            for k in range(after):
+                y[i, k] = 0
+            for j in range(along):
+                for k in range(after):
+                    y[i, k] += x[i, j, k]
+            for k in range(after):
+                y[i, k] *= t(scale)
+
+
+@core
+def row_maximum(x, start, n, lanes):
+    """The largest of the n elements from `start` on; NaN are passed over, and -inf is that of none.
+
+    x has one axis; `lanes` is scratch, a vector long.
+    """
+    width = BYTES // x.itemsize
+    top = x.dtype.type(-np.inf)
+    vectors = n // width * width
+    if vectors:
+        lanes[:] = top
+        tops = load(lanes, 0)
+        for j in range(start, start + vectors, width):
+            tops = larger(load(x, j), tops)
+        store(lanes, 0, tops)
+        for j in range(width):
+            top = max(top, lanes[j])
+    for j in range(start + vectors, start + n):
+        top = x[j] if x[j] > top else top
+    return top
+
+
+@inlined
+def vector_scratch(x):
+    return np.empty(BYTES // x.itemsize, x.dtype)
+
+
+@core
+def logsumexp_rows(x, y):
+    """y = log(sum(exp(x))) over each row; x (rows, n), y (rows,)."""
+    n = x.shape[1]
+    scratch = vector_scratch(x)
+    for i in range(y.size):
+        top = row_maximum(x.reshape(x.size), i * n, n, scratch)
+        if math.isinf(top):
+            top = x.dtype.type(0)  # what exp is shifted by: an infinite maximum would make inf - inf
+        total = x.dtype.type(0)
+        for j in range(n):
+            total += elementary.exp(x[i, j] - top)
+        y[i] = math.log(total) + top
+
+
+@core
+def softmax_rows(x, y):
+    """y = softmax(x) along each row; (rows, n)."""
+    rows, n = x.shape
+    scratch = vector_scratch(x)
+    for i in range(rows):
+        top = row_maximum(x.reshape(x.size), i * n, n, scratch)
+        total = x.dtype.type(0)
+        for j in range(n):
+            e = elementary.exp(x[i, j] - top)
+            y[i, j] = e
+            total += e
+        for j in range(n):
+            y[i, j] /= total
+
+
+@core
+def softmax_backward_rows(g, y, d):
+    """d = y * (g - sum(g * y)) along each row; (rows, n)."""
+    rows, n = g.shape
+    for i in range(rows):
+        total = g.dtype.type(0)
+        for j in range(n):
+            total += g[i, j] * y[i, j]
+        for j in range(n):
+            d[i, j] = y[i, j] * (g[i, j] - total)
+
+
+@core
+def log_softmax_rows(x, y):
+    """y = x - log(sum(exp(x))) along each row; (rows, n)."""
+    rows, n = x.shape
+    scratch = vector_scratch(x)
+    for i in range(rows):
+        top = row_maximum(x.reshape(x.size), i * n, n, scratch)
+        total = x.dtype.type(0)
+        for j in range(n):
+            z = x[i, j] - top
+            y[i, j] = z
+            total += elementary.exp(z)
+        log_total = math.log(total)
+        for j in range(n):
+            y[i, j] -= log_total
+
+
+@core
+def log_softmax_backward_rows(g, y, d):
+    """d = g - exp(y) * sum(g) along each row; (rows, n)."""
+    rows, n = g.shape
+    for i in range(rows):
+        total = g.dtype.type(0)
+        for j in range(n):
+            total += g[i, j]
+        for j in range(n):
+            d[i, j] = g[i, j] - elementary.exp(y[i, j]) * total
