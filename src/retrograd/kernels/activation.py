@@ -49,7 +49,7 @@ def _sigmoid(x: Array) -> Array:
 
 
 def _normal_cdf(x: Array) -> Array:
-    return (0.5 * (1 + _erf(x * _SQRT_HALF).astype(x.dtype))).astype(x.dtype, copy=False)
+    return (0.5 * (1 + np.asarray(_erf(x * _SQRT_HALF), x.dtype))).astype(x.dtype, copy=False)
 
 
 @kernel(_infer_forward)

@@ -1,9 +1,8 @@
 """The Numba backend: cores compiled when first called, for the processor at hand, and kept on disk.
 
 A module a family, as in `retrograd.kernels`; the kernels that a module's `__all__` names replace their
-references. Each is a thin Python function around cores (see `jit`). Numba keeps what it compiled beside the source or,
-where that cannot be written, in the user's cache directory (NUMBA_CACHE_DIR overrides both), and compiles a
-core again when its own file changes: after editing `vector` or `elementary`, or a core that other files call, remove that.
+references. Each is a thin Python function around cores (see `jit`). Numba keeps what it compiled beside the source
+or, where that cannot be written, in the user's cache directory (NUMBA_CACHE_DIR overrides both).
 """
 
 from __future__ import annotations
@@ -25,6 +24,8 @@ def load() -> Backend:
         raise BackendUnavailable("numba is not installed; pip install 'retrograd[numba]'") from None
     except Exception as reason:  # whatever a numba that does not fit this NumPy or Python raises
         raise BackendUnavailable(f"numba does not load: {reason}") from reason
+    if numba.config.DISABLE_JIT:
+        raise BackendUnavailable("NUMBA_DISABLE_JIT is set; unset it")
 
     from . import parallel, vector
 

@@ -45,8 +45,9 @@ def activation_backward(g: Array, saved: Array, activation: str, alpha: float = 
 def fused_forward(code, y):
     """Apply a fused activation in place to y, which has one axis."""
     if code == RELU:
+        zero = y.dtype.type(0)
         for i in range(y.size):
-            y[i] = _relu(y[i])
+            y[i] = zero if y[i] <= 0 else y[i]
     elif code == TANH:
         for i in range(y.size):
             y[i] = elementary.tanh(y[i])
@@ -66,15 +67,11 @@ def fused_backward(code, g, y, d):
         sigmoid_backward(g, y, d, 0.0)
 
 
-@inlined
-def _relu(v):
-    return v * 0 if v <= 0 else v
-
-
 @core
 def relu(x, y, alpha):
+    zero = x.dtype.type(0)
     for i in range(x.size):
-        y[i] = _relu(x[i])
+        y[i] = zero if x[i] <= 0 else x[i]
 
 
 @core

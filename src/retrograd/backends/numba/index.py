@@ -37,7 +37,8 @@ def _targets(key: Any, shape: tuple[int, ...]) -> Array | None:
         return None
     try:
         # ravel_multi_index knows no negative indices
-        return np.ravel_multi_index([np.where(k < 0, k + n, k) for k, n in zip(keys, shape, strict=False)], shape[: len(keys)])
+        positive = [np.where(k < 0, k + n, k) for k, n in zip(keys, shape, strict=False)]
+        return np.ravel_multi_index(positive, shape[: len(keys)])
     except ValueError:
         return None
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 from ...kernels.spec import Array
@@ -60,7 +61,7 @@ def run(core: Callable[..., None], grain: int, arrays: tuple[Array | None, ...],
     rows = len(first)
     parts = min(_count, first.size // grain, rows)
     ends = [rows * i // parts for i in range(parts + 1)]
-    slices = [tuple(a if a is None else a[i:j] for a in arrays) for i, j in zip(ends, ends[1:], strict=False)]
+    slices = [tuple(a if a is None else a[i:j] for a in arrays) for i, j in pairwise(ends)]
     pool = _threads()
     others = [pool.submit(core, *part, *scalars) for part in slices[1:]]
     core(*slices[0], *scalars)

@@ -126,8 +126,7 @@ def backward(g, x, w, transposed, y, code, dx, dw, db):
 @core
 def finish_forward(y, b, code):
     """y = activation(y + b), in place; y (rows, out), b (out,) or (0,) for none."""
-    rows, n = y.shape
-    for i in range(rows):
+    for i in range(len(y)):
         for j in range(b.size):
             y[i, j] += b[j]
         fused_forward(code, y[i])
