@@ -1,0 +1,103 @@
+"""From a table to the matrix that a network takes: one-hot encoding and standardization.
+
+Numeric columns come first, each less its mean and divided by its standard deviation; then a column for each category of
+each text column, 0 or 1, less its mean. A missing value is the mean, so 0. Constant columns are 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..kernels.spec import Array
+from .dataset import Table
+from .errors import CommandError
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What it takes to treat new rows as the training rows were treated.
+
+    Attributes:
+        names: the numeric columns.
+        categories: text column → its categories.
+        mean, scale: (inputs,) float64; scale is not zero.
+        impute: whether a missing value is replaced by the mean; otherwise it is an error.
+    """
+
+    names: tuple[str, ...]
+    categories: dict[str, list[str]]
+    mean: Array
+    scale: Array
+    impute: bool
+
+    @property
+    def inputs(self) -> int:
+        """How many inputs the network has."""
+        return len(self.mean)
+
+    @staticmethod
+    def fit(table: Table, rows: Array, impute: bool) -> Preprocessing:
+        """Means and standard deviations over `rows` of the table; categories over all of it.
+
+        Raises:
+            CommandError: a value is missing and impute is False, or a column has no value at all.
+        """
+        categories = {name: sorted(set(values) - {None}) for name, values in table.texts.items()}
+        if not impute:
+            table.check_complete()
+        matrix = _encode(table, table.names, categories)[rows]
+        present = ~np.isnan(matrix)
+        count = present.sum(0)
+        if not count.all():
+            name = _owners(table.names, categories)[int(np.argmin(count))]
+            raise CommandError(f"{table.source}: column {name!r} has no value in the training rows; leave it out")
+        mean = np.where(present, matrix, 0).sum(0, dtype=np.float64) / count
+        deviation = np.sqrt(np.where(present, np.square(matrix - mean), 0).sum(0) / count)
+        constant = np.fmax.reduce(matrix) == np.fmin.reduce(matrix)
+        category = np.arange(len(mean)) >= len(table.names)
+        return Preprocessing(table.names, categories, mean, np.where(constant | category, 1.0, deviation), impute)
+
+    def __call__(self, table: Table) -> Array:
+        """The network's inputs, (rows, inputs) float32.
+
+        Raises:
+            CommandError: a value is missing and impute is False, or a category was not in the training data; names
+                the place.
+        """
+        if not self.impute:
+            table.check_complete()
+        for name, known in self.categories.items():
+            unseen = ~np.isin(table.texts[name], [*known, None])
+            if unseen.any():
+                row = int(np.argmax(unseen))
+                raise CommandError(
+                    f"{table.place(row, name)}: {table.texts[name][row]!r} is not a category of the training data"
+                )
+        matrix = (_encode(table, self.names, self.categories) - self.mean) / self.scale
+        return np.nan_to_num(matrix, copy=False, nan=0.0).astype(np.float32)
+
+    def arrays(self) -> dict[str, Array]:
+        """The numbers to save, by name."""
+        return {"mean": self.mean, "scale": self.scale}
+
+    def facts(self) -> dict[str, Any]:
+        """The rest to save, as JSON."""
+        return {"numeric": list(self.names), "categories": self.categories, "impute": self.impute}
+
+
+def _encode(table: Table, names: tuple[str, ...], categories: dict[str, list[str]]) -> Array:
+    blocks = [table.numbers]
+    for name, known in categories.items():
+        values = table.texts[name]
+        one_hot = (values[:, None] == np.array(known, object)).astype(np.float64)
+        one_hot[np.equal(values, None)] = np.nan
+        blocks.append(one_hot)
+    return np.concatenate(blocks, axis=1)
+
+
+def _owners(names: tuple[str, ...], categories: dict[str, list[str]]) -> list[str]:
+    """The table's column that each input is made from."""
+    return [*names, *(name for name, known in categories.items() for _ in known)]
