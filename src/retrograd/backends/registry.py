@@ -13,6 +13,7 @@ from typing import Any
 
 from ..kernels.spec import TABLE, activate
 from . import threads
+from .interpreter import Interpreter
 
 MODULES = {"c": ".c", "numba": ".numba", "numpy": ".numpy"}
 """The backends, best first: the order in which `auto` tries them."""
@@ -31,6 +32,8 @@ class Backend:
             NumPy reference.
         set_num_threads: called with the number of threads (>= 1) when the backend comes into force and when it changes.
         describe: facts for `retrograd info`, as word → value.
+        load_program: a Program → an object whose run(inputs, results, scalars) executes a step of it; by default
+            an Interpreter that calls the table's kernels one by one.
     """
 
     def __init__(
@@ -39,6 +42,7 @@ class Backend:
         table: dict[str, Callable[..., Any]],
         set_num_threads: Callable[[int], None],
         describe: Callable[[], dict[str, str]],
+        load_program: Callable[[Any], Any] | None = None,
     ) -> None:
         unknown = table.keys() - TABLE.keys()
         if unknown:
@@ -47,6 +51,7 @@ class Backend:
         self.table = table
         self.set_num_threads = set_num_threads
         self.describe = describe
+        self.load_program = load_program or (lambda program: Interpreter(program, table))
 
 
 _loaded: dict[str, Backend | BackendUnavailable] = {}
@@ -80,6 +85,11 @@ def current() -> str:
 def describe(name: str) -> dict[str, str]:
     """Facts about a backend that loads (its instruction set, its compiler …), as word → value."""
     return _require(name).describe()
+
+
+def load_program(program: Any) -> Any:
+    """The program in the form that the backend in force runs: an object with run(inputs, results, scalars)."""
+    return _current.load_program(program)
 
 
 def _require(name: str) -> Backend:

@@ -70,9 +70,18 @@ class Kernel:
 TABLE: dict[str, Kernel] = {}
 """The vocabulary: every kernel by name."""
 
-active = SimpleNamespace(hold=lambda tensors: None)
-"""The implementations in force, by kernel name; `retrograd.backends.use` fills it. `hold(tensors)` is told which
-tensors lend their memory to the calls that follow: a table that writes calls down wants to know."""
+active = SimpleNamespace(
+    hold=lambda tensors: None,
+    clear=lambda tensors: None,
+    guard=lambda read: None,
+    host=lambda function, count: function(),
+)
+"""The implementations in force, by kernel name; `retrograd.backends.use` fills it.
+
+Beside the kernels it has what only a table that writes calls down needs to be told: `hold(tensors)`, these lend their
+memory to the calls that follow; `clear(tensors)`, the gradients of these were dropped; `guard(read)`, what follows
+depends on what read() returns; and `host(function, count)`, which gives the `count` numbers that a Python function
+returns, at this step and at every later one."""
 
 
 def kernel(

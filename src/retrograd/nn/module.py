@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 
 from .. import dtypes
+from ..kernels.spec import active
 from ..ops.creation import as_tensor
-from ..tape import RemovableHandle, no_grad
+from ..tape import RemovableHandle, no_grad, state
 from ..tensor import Tensor
 from .parameter import Parameter
 
@@ -76,6 +77,8 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} defines no forward()")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if state.kernels is not active:
+            state.kernels.guard(lambda: self.training)
         if self._forward_hooks or self._forward_pre_hooks:
             return self._call_with_hooks(args, kwargs)
         return self.forward(*args, **kwargs)
@@ -369,6 +372,9 @@ class Module:
 
 def clear_gradients(parameters: Iterator[Tensor] | list[Tensor], set_to_none: bool) -> None:
     """Set gradients to None, or those that there are to zeros."""
+    parameters = list(parameters)
+    if set_to_none:
+        state.kernels.clear(parameters)
     for p in parameters:
         if set_to_none:
             p.grad = None

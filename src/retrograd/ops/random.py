@@ -76,8 +76,10 @@ def manual_seed(seed: int) -> Generator:
 def uniform(n: int, dtype: Any, generator: Generator | None = None) -> Array:
     """n numbers in [0, 1) as an array."""
     dtype = np.dtype(dtype)
-    key, offset = (generator or default_generator).take(n if dtype == dtypes.float32 else 2 * n)
-    return state.kernels.random_uniform(n, key, offset, dtype)
+    k = state.kernels
+    words = n if dtype == dtypes.float32 else 2 * n
+    key, offset = k.host(lambda: (generator or default_generator).take(words), 2)
+    return k.random_uniform(n, key, offset, dtype)
 
 
 def normal(n: int, dtype: Any, generator: Generator | None = None) -> Array:
@@ -91,7 +93,7 @@ def normal(n: int, dtype: Any, generator: Generator | None = None) -> Array:
 def rand(*shape: Any, dtype: Any = None, requires_grad: bool = False, generator: Generator | None = None) -> Tensor:
     """Uniform numbers in [0, 1), of a shape given as sizes or one tuple."""
     sizes = _shape(shape)
-    return _made(uniform(math.prod(sizes), _dtype(dtype), generator).reshape(sizes), requires_grad)
+    return _made(state.kernels.reshape(uniform(math.prod(sizes), _dtype(dtype), generator), sizes), requires_grad)
 
 
 def randn(*shape: Any, dtype: Any = None, requires_grad: bool = False, generator: Generator | None = None) -> Tensor:
@@ -163,5 +165,5 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, generator: Gen
     x = floating("dropout", input)
     if not training or p == 0:
         return x
-    key, offset = (generator or default_generator).take(x.size)
+    key, offset = state.kernels.host(lambda: (generator or default_generator).take(x.size), 2)
     return _dropout(x, p=float(p), key=key, offset=offset)

@@ -57,13 +57,14 @@ class Adam(Optimizer):
         self.require(group["weight_decay"] >= 0, "weight_decay value", group["weight_decay"])
 
     def update(self, group: Mapping[str, Any], ready: Ready) -> None:
-        adam_update = thread.kernels.adam_update
-        lr, (beta1, beta2), eps = group["lr"], group["betas"], group["eps"]
-        weight_decay, amsgrad = group["weight_decay"], group["amsgrad"]
-        for p, w, g in ready:
+        k = thread.kernels
+        lr, beta1, beta2, eps, weight_decay = k.host(
+            lambda: (group["lr"], *group["betas"], group["eps"], group["weight_decay"]), 5
+        )
+        amsgrad = group["amsgrad"]
+        for (p, w, g), step in zip(ready, self.count(ready), strict=True):
             kept = self.state[p]
-            step = kept["step"] = kept.get("step", 0) + 1
             m = remembered(kept, "exp_avg", w)
             v = remembered(kept, "exp_avg_sq", w)
             v_max = remembered(kept, "max_exp_avg_sq", w) if amsgrad else None
-            adam_update(w, g, m, v, v_max, lr, beta1, beta2, eps, weight_decay, self.decoupled, step)
+            k.adam_update(w, g, m, v, v_max, lr, beta1, beta2, eps, weight_decay, self.decoupled, step)

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from ..tape import state as thread
 from .optimizer import Optimizer
 
 
@@ -54,6 +55,9 @@ class LRScheduler:
 
     def step(self) -> None:
         """Go to the next epoch and set its learning rates; call it after the optimizer's step()."""
+        thread.kernels.host(self._advance, 0)
+
+    def _advance(self) -> None:
         self.last_epoch += 1
         self._last_lr = self.get_lr()
         for group, lr in zip(self.optimizer.param_groups, self._last_lr, strict=True):

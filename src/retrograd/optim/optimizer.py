@@ -63,6 +63,17 @@ class Optimizer:
         """Change the values of the parameters, in place, by the group's options."""
         raise NotImplementedError(f"{self._name} defines no update()")
 
+    def count(self, ready: Ready) -> Any:
+        """Count a step of each parameter; returns the counts, the first step's being 1."""
+        kept = [self.state[p] for p, _, _ in ready]
+
+        def advance() -> list[int]:
+            for each in kept:
+                each["step"] = each.get("step", 0) + 1
+            return [each["step"] for each in kept]
+
+        return thread.kernels.host(advance, len(kept))
+
     def require(self, holds: bool, option: str, value: Any) -> None:
         """Raise ValueError where an option's value does not hold."""
         if not holds:
@@ -114,6 +125,7 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
+        thread.kernels.guard(self._structure)
         steps = [(group, self._ready(group)) for group in self.param_groups]
         for group, ready in steps:
             self.update(group, ready)
@@ -123,9 +135,18 @@ class Optimizer:
                 p.changed()
         return loss
 
+    def _structure(self) -> tuple[Any, ...]:
+        """What decides which kernels a step calls, beside the gradients; their numbers are read at each step."""
+        options = [
+            {name: bool(value) for name, value in group.items() if name != "params"} | {"params": len(group["params"])}
+            for group in self.param_groups
+        ]
+        return id(self.state), options
+
     def _ready(self, group: Mapping[str, Any]) -> Ready:
         ready = []
         maximize = group["maximize"]
+        thread.kernels.hold(group["params"])
         for p in group["params"]:
             if p.grad is None:
                 continue
@@ -141,7 +162,7 @@ class Optimizer:
                 w = w.copy(order="C")
             if maximize:
                 g = thread.kernels.negative(g)
-            ready.append((p, w, g if g.flags.carray else g.copy(order="C")))
+            ready.append((p, w, g if g.flags.carray else thread.kernels.copy(g)))
         return ready
 
     def _refuse(self, p: Tensor, name: str, array: Array) -> None:
@@ -228,4 +249,5 @@ def remembered(kept: dict[str, Any], name: str, like: Array) -> Array:
     tensor = kept.get(name)
     if tensor is None:
         tensor = kept[name] = Tensor(np.zeros(like.shape, like.dtype))
+    thread.kernels.hold([tensor])
     return tensor.array

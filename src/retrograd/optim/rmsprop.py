@@ -56,13 +56,14 @@ class RMSprop(Optimizer):
         self.require(group["alpha"] >= 0, "alpha value", group["alpha"])
 
     def update(self, group: Mapping[str, Any], ready: Ready) -> None:
-        rmsprop_update = thread.kernels.rmsprop_update
-        lr, alpha, eps = group["lr"], group["alpha"], group["eps"]
-        weight_decay, momentum, centered = group["weight_decay"], group["momentum"], group["centered"]
+        k = thread.kernels
+        lr, alpha, eps, weight_decay, momentum = k.host(
+            lambda: (group["lr"], group["alpha"], group["eps"], group["weight_decay"], group["momentum"]), 5
+        )
+        self.count(ready)
         for p, w, g in ready:
             kept = self.state[p]
-            kept["step"] = kept.get("step", 0) + 1
             v = remembered(kept, "square_avg", w)
-            velocity = remembered(kept, "momentum_buffer", w) if momentum else None
-            g_mean = remembered(kept, "grad_avg", w) if centered else None
-            rmsprop_update(w, g, v, velocity, g_mean, lr, alpha, eps, weight_decay, momentum)
+            velocity = remembered(kept, "momentum_buffer", w) if group["momentum"] else None
+            g_mean = remembered(kept, "grad_avg", w) if group["centered"] else None
+            k.rmsprop_update(w, g, v, velocity, g_mean, lr, alpha, eps, weight_decay, momentum)

@@ -64,13 +64,15 @@ class SGD(Optimizer):
             raise ValueError("SGD: Nesterov momentum requires a momentum and zero dampening")
 
     def update(self, group: Mapping[str, Any], ready: Ready) -> None:
-        sgd_update = thread.kernels.sgd_update
-        lr, momentum, dampening = group["lr"], group["momentum"], group["dampening"]
-        weight_decay, nesterov = group["weight_decay"], group["nesterov"]
-        velocity, first = None, False
+        k = thread.kernels
+        lr, momentum, dampening, weight_decay = k.host(
+            lambda: (group["lr"], group["momentum"], group["dampening"], group["weight_decay"]), 4
+        )
+        velocity, first, nesterov = None, False, group["nesterov"]
         for p, w, g in ready:
-            if momentum:
+            if group["momentum"]:
                 kept = self.state[p]
                 first = "momentum_buffer" not in kept
+                k.guard(lambda kept=kept: "momentum_buffer" in kept)
                 velocity = remembered(kept, "momentum_buffer", w)
-            sgd_update(w, g, velocity, lr, momentum, dampening, weight_decay, nesterov, first)
+            k.sgd_update(w, g, velocity, lr, momentum, dampening, weight_decay, nesterov, first)
