@@ -5,11 +5,19 @@ A class that declares `fused_activation` names the activation that a layer befor
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from ..ops.activation import gelu, leaky_relu, relu, sigmoid, silu, softplus, tanh
 from ..ops.index import become
 from ..ops.reduction import log_softmax, softmax
 from ..tensor import Tensor
 from .module import Module
+
+
+def overwriting(function: Callable[..., Tensor], input: Tensor, *options: Any) -> Tensor:
+    """The function's result, in the input's place; its derivative may read the input, so it is given a copy."""
+    return become(input, function(input.clone(), *options), f"{function.__name__}_")
 
 
 class ReLU(Module):
@@ -22,7 +30,7 @@ class ReLU(Module):
         self.inplace = inplace
 
     def forward(self, input: Tensor) -> Tensor:
-        return become(input, relu(input), "relu_") if self.inplace else relu(input)
+        return overwriting(relu, input) if self.inplace else relu(input)
 
     def extra_repr(self) -> str:
         return "inplace=True" if self.inplace else ""
@@ -37,8 +45,9 @@ class LeakyReLU(Module):
         self.inplace = inplace
 
     def forward(self, input: Tensor) -> Tensor:
-        output = leaky_relu(input, self.negative_slope)
-        return become(input, output, "leaky_relu_") if self.inplace else output
+        if self.inplace:
+            return overwriting(leaky_relu, input, self.negative_slope)
+        return leaky_relu(input, self.negative_slope)
 
     def extra_repr(self) -> str:
         return f"negative_slope={self.negative_slope}" + (", inplace=True" if self.inplace else "")
@@ -84,7 +93,7 @@ class SiLU(Module):
         self.inplace = inplace
 
     def forward(self, input: Tensor) -> Tensor:
-        return become(input, silu(input), "silu_") if self.inplace else silu(input)
+        return overwriting(silu, input) if self.inplace else silu(input)
 
     def extra_repr(self) -> str:
         return "inplace=True" if self.inplace else ""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..ops.index import become
 from ..ops.random import dropout
 from ..tensor import Tensor
+from .activation import overwriting
 from .module import Module
 
 
@@ -23,8 +23,9 @@ class Dropout(Module):
         self.inplace = inplace
 
     def forward(self, input: Tensor) -> Tensor:
-        output = dropout(input, self.p, self.training)
-        return become(input, output, "dropout_") if self.inplace and output is not input else output
+        if self.inplace and self.training:
+            return overwriting(dropout, input, self.p)
+        return dropout(input, self.p, self.training)
 
     def extra_repr(self) -> str:
         return f"p={self.p}" + (", inplace=True" if self.inplace else "")

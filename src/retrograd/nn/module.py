@@ -170,7 +170,7 @@ class Module:
 
     def __delattr__(self, name: str) -> None:
         object.__delattr__(self, name)
-        if self._registered.pop(name, None) is not None:
+        if self._registered.pop(name, None) is not None or name == "forward":
             Module.structure = object()
 
     # Walking over them
@@ -333,11 +333,8 @@ class Module:
         Raises:
             TypeError: dtype is not float32 or float64.
         """
-        try:
-            target = np.dtype(dtype)
-        except TypeError:
-            target = None
-        if target not in (dtypes.float32, dtypes.float64):
+        target = next((d for d in (dtypes.float32, dtypes.float64) if dtype in (d, d.name, d.type)), None)
+        if target is None:
             raise TypeError(f"to: {dtype!r} is not a dtype that modules can have; expected float32 or float64")
         for tensor in (*self.parameters(), *self.buffers()):
             if tensor.dtype.kind == "f" and tensor.dtype != target:
