@@ -165,7 +165,7 @@ def test_to_converts_values_and_gradients():
     assert block.scale.requires_grad
     assert block.to("float32").scale.dtype == rg.float32
     assert block.float()(rg.ones(1, 2)).dtype == rg.float32
-    for bad in ("cpu", "int64"):
+    for bad in ("cpu", "int64", None):
         with pytest.raises(TypeError, match="expected float32 or float64"):
             block.to(bad)
 

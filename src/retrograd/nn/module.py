@@ -333,7 +333,8 @@ class Module:
         Raises:
             TypeError: dtype is not float32 or float64.
         """
-        target = next((d for d in (dtypes.float32, dtypes.float64) if dtype in (d, d.name, d.type)), None)
+        known = () if dtype is None else (dtypes.float32, dtypes.float64)
+        target = next((d for d in known if dtype in (d, d.name, d.type)), None)
         if target is None:
             raise TypeError(f"to: {dtype!r} is not a dtype that modules can have; expected float32 or float64")
         for tensor in (*self.parameters(), *self.buffers()):
