@@ -6,10 +6,24 @@
  */
 
 /* Every kernel below, for those who install them. */
-#define RG_KERNELS(X) X(accumulate) X(matmul) X(linear_forward) X(linear_backward)
+#define RG_KERNELS(X)                                                                                                  \
+    X(accumulate)                                                                                                      \
+    X(activation_forward) X(activation_backward)                                                                       \
+    X(matmul) X(linear_forward) X(linear_backward)                                                                     \
+    X(sum) X(amax) X(amin) X(logsumexp)                                                                                \
+    X(softmax) X(softmax_backward) X(log_softmax) X(log_softmax_backward)                                              \
+    X(pointwise_loss) X(cross_entropy_loss)                                                                            \
+    X(sgd_update) X(adam_update) X(rmsprop_update)                                                                     \
+    X(random_bits) X(random_uniform) X(dropout)
 
 /* a[i] += b[i], i < n */
 RG_KERNEL(void, accumulate)(real *a, const real *b, int64_t n);
+
+/* Activations (rg_activation) of n elements; `saved` is the output for those whose derivative is a function of it
+ * (identity, relu, tanh, sigmoid), else the input. alpha: leaky_relu's slope, softplus's sharpness. */
+RG_KERNEL(void, activation_forward)(real *y, const real *x, int64_t n, int activation, double alpha);
+RG_KERNEL(void, activation_backward)(real *dx, const real *g, const real *saved, int64_t n, int activation,
+                                     double alpha);
 
 /* c[i] = a[i] @ b[i], i < batch: (m, k) times (k, n) gives (m, n), contiguous. Element (r, q) of a[i] is
  * a[i * a_batch + r * a_row + q * a_column], likewise b. */
@@ -27,3 +41,39 @@ RG_KERNEL(int, linear_forward)(real *y, const real *x, int64_t x_row, int64_t x_
 RG_KERNEL(int, linear_backward)(real *dx, real *dw, real *db, const real *g, const real *y, const real *x,
                                 int64_t x_row, int64_t x_column, const real *w, int64_t w_row, int64_t w_column,
                                 int64_t rows, int64_t in, int64_t out, int activation);
+
+/* Reductions of x (outer, n, inner) along its middle axis to y (outer, inner). */
+RG_KERNEL(void, sum)(real *y, const real *x, int64_t outer, int64_t n, int64_t inner, double scale);
+RG_KERNEL(void, amax)(real *y, const real *x, int64_t outer, int64_t n, int64_t inner);
+RG_KERNEL(void, amin)(real *y, const real *x, int64_t outer, int64_t n, int64_t inner);
+RG_KERNEL(void, logsumexp)(real *y, const real *x, int64_t outer, int64_t n, int64_t inner);
+
+/* Softmax and its logarithm along the middle axis of (outer, n, inner); y in a backward kernel is the output. */
+RG_KERNEL(void, softmax)(real *y, const real *x, int64_t outer, int64_t n, int64_t inner);
+RG_KERNEL(void, softmax_backward)(real *dx, const real *g, const real *y, int64_t outer, int64_t n, int64_t inner);
+RG_KERNEL(void, log_softmax)(real *y, const real *x, int64_t outer, int64_t n, int64_t inner);
+RG_KERNEL(void, log_softmax_backward)(real *dx, const real *g, const real *y, int64_t outer, int64_t n, int64_t inner);
+
+/* An elementwise loss (rg_loss) of n predictions x. Each output may be NULL: the losses (n), their sum over `count` in
+ * total[0], the derivatives by x over `count` in dx (n). delta is Huber's. */
+RG_KERNEL(void, pointwise_loss)(real *losses, real *total, real *dx, const real *x, const real *target, int64_t n,
+                                int loss, double count, double delta);
+
+/* The cross-entropy of logits x (rows, classes) with labels (rows) in [0, classes), or else with probabilities (rows,
+ * classes); the one that is not given is NULL. Outputs as above, a loss for each row; NaN for a label out of range. */
+RG_KERNEL(void, cross_entropy_loss)(real *losses, real *total, real *dx, const real *x, const RG_ELEMENT(int64_t) *labels,
+                                    const real *probabilities, int64_t rows, int64_t classes, double count);
+
+/* Optimizer updates of n elements in place; states that are not used are NULL. */
+RG_KERNEL(void, sgd_update)(real *p, const real *g, real *velocity, int64_t n, double lr, double momentum,
+                            double dampening, double weight_decay, int nesterov, int first);
+RG_KERNEL(void, adam_update)(real *p, const real *g, real *m, real *v, real *v_max, int64_t n, double lr, double beta1,
+                             double beta2, double eps, double weight_decay, int decoupled, int64_t step);
+RG_KERNEL(void, rmsprop_update)(real *p, const real *g, real *v, real *velocity, real *g_mean, int64_t n, double lr,
+                                double alpha, double eps, double weight_decay, double momentum);
+
+/* Philox4x32-10: n words, n numbers in [0, 1), and x with the elements whose words are below p 2^32 zeroed, the rest
+ * divided by 1 - p. */
+RG_KERNEL(void, random_bits)(RG_ELEMENT(uint32_t) *y, int64_t n, uint64_t key, uint64_t offset);
+RG_KERNEL(void, random_uniform)(real *y, int64_t n, uint64_t key, uint64_t offset);
+RG_KERNEL(void, dropout)(real *y, const real *x, int64_t n, double p, uint64_t key, uint64_t offset);

@@ -24,6 +24,9 @@ typedef enum {
     RG_SOFTPLUS
 } rg_activation;
 
+/* Elementwise losses. */
+typedef enum { RG_MSE, RG_L1, RG_HUBER, RG_BCE_WITH_LOGITS } rg_loss;
+
 /* Puts an instruction set in force: the named one, or for "" the best that this machine has. Must be called before
  * any kernel. Returns NULL, or what is wrong in words. */
 const char *rg_select_isa(const char *name);
@@ -39,29 +42,29 @@ int rg_has_openmp(void);
 
 #if defined(RG_CDEF)
 #define RG_POINTER(result, name) result name
-#define RG_REAL(type) void /* any buffer converts to it, without a cast for each array */
+#define RG_ELEMENT(type) void /* any buffer converts to it, without a cast for each array */
 #elif defined(RG_DEFINE_KERNELS)
 #define RG_POINTER(result, name) result(*name)
 #else
 #define RG_POINTER(result, name) extern result(*name)
 #endif
-#ifndef RG_REAL
-#define RG_REAL(type) type
+#ifndef RG_ELEMENT
+#define RG_ELEMENT(type) type
 #endif
 
-#define real RG_REAL(float)
+#define real RG_ELEMENT(float)
 #define RG_KERNEL(result, name) RG_POINTER(result, rg_##name##_f32)
 #include "kernels.h"
 #undef real
 #undef RG_KERNEL
 
-#define real RG_REAL(double)
+#define real RG_ELEMENT(double)
 #define RG_KERNEL(result, name) RG_POINTER(result, rg_##name##_f64)
 #include "kernels.h"
 #undef real
 #undef RG_KERNEL
 
 #undef RG_POINTER
-#undef RG_REAL
+#undef RG_ELEMENT
 
 #endif

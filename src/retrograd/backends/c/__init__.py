@@ -11,7 +11,7 @@ import os
 
 from ..registry import Backend, BackendUnavailable
 
-FAMILIES = ("elementwise", "product")
+FAMILIES = ("activation", "elementwise", "loss", "product", "random", "reduction", "update")
 """The modules of this package that hold kernels."""
 
 

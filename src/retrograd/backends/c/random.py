@@ -1,0 +1,39 @@
+"""The counter-based generator in C."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...kernels import random as reference
+from ...kernels.spec import Array
+from .native import by_dtype, contiguous, lib, pointer
+
+_UNIFORM = by_dtype("random_uniform")
+_DROPOUT = by_dtype("dropout")
+
+
+def random_bits(n: int, key: int, offset: int) -> Array:
+    words = np.empty(n, np.uint32)
+    lib.rg_random_bits_f32(pointer(words), n, key, offset)  # words are the same for every dtype
+    return words
+
+
+def random_uniform(n: int, key: int, offset: int, dtype: np.dtype) -> Array:
+    run = _UNIFORM.get(np.dtype(dtype))
+    if run is None:
+        return reference.random_uniform.reference(n, key, offset, dtype)
+    numbers = np.empty(n, dtype)
+    run(pointer(numbers), n, key, offset)
+    return numbers
+
+
+def dropout(x: Array, p: float, key: int, offset: int) -> Array:
+    run = _DROPOUT.get(x.dtype)
+    if run is None:
+        return reference.dropout.reference(x, p, key, offset)
+    y = np.empty(x.shape, x.dtype)
+    run(pointer(y), contiguous(x), x.size, p, key, offset)
+    return y
+
+
+KERNELS = {"random_bits": random_bits, "random_uniform": random_uniform, "dropout": dropout}
