@@ -16,7 +16,7 @@ class Row(Module):
     """Modules in a row, under the names 0, 1, …: what Sequential and ModuleList share."""
 
     def _row(self) -> list[tuple[str, Module]]:
-        return list(self._members(MODULE))
+        return self._members(MODULE)
 
     def _set_row(self, modules: Iterable[Module]) -> None:
         modules = list(modules)
@@ -198,7 +198,7 @@ class ModuleDict(Module):
 
     def items(self) -> list[tuple[str, Module]]:
         """(name, module) of each."""
-        return list(self._members(MODULE))
+        return self._members(MODULE)
 
     def pop(self, key: str) -> Module:
         """Take the module of this name out and return it.

@@ -175,11 +175,13 @@ class Module:
 
     # Walking over them
 
-    def _members(self, *kinds: str) -> Iterator[tuple[str, Any]]:
+    def _members(self, *kinds: str) -> list[tuple[str, Any]]:
         values = self.__dict__
-        for name, kind in self._registered.items():
-            if kind in kinds and values[name] is not None:
-                yield name, values[name]
+        return [
+            (name, values[name])
+            for name, kind in self._registered.items()
+            if kind in kinds and values[name] is not None
+        ]
 
     def _walk(self, prefix: str, seen: set[Module] | None) -> Iterator[tuple[str, Module]]:
         if seen is not None:
