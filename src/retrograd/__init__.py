@@ -100,6 +100,7 @@ from .ops.shape import (
     unsqueeze,
     view,
 )
+from .program import TraceError, compile
 from .serialization import load, load_metadata, save
 from .tape import RemovableHandle, enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from .tensor import Tensor
@@ -110,6 +111,7 @@ __all__ = [
     "Generator",
     "RemovableHandle",
     "Tensor",
+    "TraceError",
     "__version__",
     "abs",
     "add",
@@ -127,6 +129,7 @@ __all__ = [
     "chunk",
     "clamp",
     "clone",
+    "compile",
     "concatenate",
     "data",
     "default_generator",

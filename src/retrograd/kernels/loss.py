@@ -2,7 +2,8 @@
 
 A loss kernel returns (loss, dx). `reduction` is "mean", "sum" or "none": the loss has no axes, or, for "none",
 one value an element (a row, for cross-entropy). dx is the derivative of the loss with respect to the prediction for
-a cotangent of one, of the prediction's shape (for "none": of each element's own loss); None unless `need_grad`.
+a cotangent of one, of the prediction's shape (for "none": of each element's own loss); None unless `need_grad`. `count`
+is what "mean" divides by where the operands are a slice of a larger batch; 0 for their own elements (rows).
 """
 
 from __future__ import annotations
@@ -45,40 +46,44 @@ def _reduce(loss: Array, dx: Array | None, reduction: str, count: int) -> Loss:
 
 
 @kernel(_infer_pointwise("mse_loss"))
-def mse_loss(x: Array, target: Array, reduction: str = "mean", need_grad: bool = True) -> Loss:
+def mse_loss(x: Array, target: Array, reduction: str = "mean", need_grad: bool = True, count: int = 0) -> Loss:
     """(x - target)², reduced; dx = 2 (x - target) / count."""
     d = x - target
-    return _reduce(d * d, 2 * d if need_grad else None, reduction, x.size)
+    return _reduce(d * d, 2 * d if need_grad else None, reduction, count or x.size)
 
 
 @kernel(_infer_pointwise("l1_loss"))
-def l1_loss(x: Array, target: Array, reduction: str = "mean", need_grad: bool = True) -> Loss:
+def l1_loss(x: Array, target: Array, reduction: str = "mean", need_grad: bool = True, count: int = 0) -> Loss:
     """|x - target|, reduced; dx = sign(x - target) / count, 0 at a tie."""
     d = x - target
-    return _reduce(np.absolute(d), np.sign(d) if need_grad else None, reduction, x.size)
+    return _reduce(np.absolute(d), np.sign(d) if need_grad else None, reduction, count or x.size)
 
 
 @kernel(_infer_pointwise("huber_loss"))
-def huber_loss(x: Array, target: Array, reduction: str = "mean", need_grad: bool = True, delta: float = 1.0) -> Loss:
+def huber_loss(
+    x: Array, target: Array, reduction: str = "mean", need_grad: bool = True, delta: float = 1.0, count: int = 0
+) -> Loss:
     """With d = x - target: d²/2 where |d| <= delta, else delta (|d| - delta/2), reduced (Huber 1964)."""
     d = x - target
     a = np.absolute(d)
     delta = x.dtype.type(delta)
     loss = np.where(a <= delta, 0.5 * d * d, delta * (a - 0.5 * delta)).astype(x.dtype, copy=False)
-    return _reduce(loss, np.clip(d, -delta, delta) if need_grad else None, reduction, x.size)
+    return _reduce(loss, np.clip(d, -delta, delta) if need_grad else None, reduction, count or x.size)
 
 
 @kernel(_infer_pointwise("bce_with_logits_loss"))
-def bce_with_logits_loss(x: Array, target: Array, reduction: str = "mean", need_grad: bool = True) -> Loss:
+def bce_with_logits_loss(
+    x: Array, target: Array, reduction: str = "mean", need_grad: bool = True, count: int = 0
+) -> Loss:
     """Binary cross-entropy of logits x against probabilities: max(x,0) - x target + log(1+exp(-|x|)), reduced.
 
     dx = (sigmoid(x) - target) / count.
     """
     loss = np.maximum(x, x.dtype.type(0)) - x * target + np.log1p(np.exp(-np.absolute(x)))
-    return _reduce(loss, _sigmoid(x) - target if need_grad else None, reduction, x.size)
+    return _reduce(loss, _sigmoid(x) - target if need_grad else None, reduction, count or x.size)
 
 
-def _infer_cross_entropy(x: Array, target: Array, reduction: str = "mean", need_grad: bool = True):
+def _infer_cross_entropy(x: Array, target: Array, reduction: str = "mean", need_grad: bool = True, count: int = 0):
     check_reduction("cross_entropy_loss", reduction)
     if x.ndim != 2:
         raise ValueError(f"cross_entropy_loss: logits of shape {tuple(x.shape)}, expected (rows, classes)")
@@ -96,7 +101,9 @@ def _infer_cross_entropy(x: Array, target: Array, reduction: str = "mean", need_
 
 
 @kernel(_infer_cross_entropy)
-def cross_entropy_loss(x: Array, target: Array, reduction: str = "mean", need_grad: bool = True) -> Loss:
+def cross_entropy_loss(
+    x: Array, target: Array, reduction: str = "mean", need_grad: bool = True, count: int = 0
+) -> Loss:
     """-sum(p log softmax(x)) over classes, p being the target's distribution, reduced over rows.
 
     Args:
@@ -111,4 +118,4 @@ def cross_entropy_loss(x: Array, target: Array, reduction: str = "mean", need_gr
     log_p = log_softmax.reference(x, 1)
     loss = -np.sum(np.where(p == 0, x.dtype.type(0), p * log_p), axis=1)  # 0 * -inf counts as 0
     dx = np.exp(log_p) * np.sum(p, axis=1, keepdims=True) - p if need_grad else None
-    return _reduce(loss, dx, reduction, rows)
+    return _reduce(loss, dx, reduction, count or rows)

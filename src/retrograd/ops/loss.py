@@ -16,7 +16,7 @@ from ..tensor import Tensor
 from .activation import sigmoid
 from .elementwise import clamp, sign, where
 from .reduction import log_softmax, softmax
-from .rule import Op, Operand, as_tensor_operand, floating, operands
+from .rule import Op, Operand, as_tensor_operand, floating, known, operands
 from .shape import reshape, unsqueeze
 
 
@@ -190,23 +190,27 @@ def binary_cross_entropy_with_logits(
 def one_hot(target: Tensor, classes: int, dtype: Any = None) -> Tensor:
     """Class indices (...,) as rows (..., classes) of zeros with a one each; default dtype unless given."""
     target = as_tensor_operand("one_hot", target)
-    _check_classes("one_hot", target.array, classes)
-    return Tensor(np.eye(classes, dtype=dtype or dtypes.get_default_dtype())[target.array])
+    _check_classes("one_hot", target, classes)
+    return (unsqueeze(target, target.ndim) == Tensor(np.arange(classes))).to(dtype or dtypes.get_default_dtype())
 
 
-def _check_classes(name: str, target: Array, classes: int) -> None:
+def _check_classes(name: str, target: Tensor, classes: int) -> None:
     if target.dtype.kind not in "iu":
         raise TypeError(f"{name}: class indices are {target.dtype}, expected integers")
-    if target.size and (target.min() < 0 or target.max() >= classes):
-        bad = target[(target < 0) | (target >= classes)].flat[0]
+    indices = target.array
+    if known(target) and indices.size and (indices.min() < 0 or indices.max() >= classes):
+        bad = indices[(indices < 0) | (indices >= classes)].flat[0]
         raise IndexError(f"{name}: class index {bad} is out of range; expected 0 to {classes - 1}")
+
+
+_IGNORED = -100
 
 
 def cross_entropy(
     input: Operand,
     target: Operand,
     weight: Operand | None = None,
-    ignore_index: int = -100,
+    ignore_index: int = _IGNORED,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> Tensor:
@@ -217,7 +221,7 @@ def cross_entropy(
         target: class indices in [0, classes), of input's shape without the class axis; or probabilities, floating and
             of input's shape.
         weight: (classes,) factors of the classes.
-        ignore_index: rows of this class index count nothing.
+        ignore_index: rows of this class index count nothing. In a compiled step, say so where there are any.
         reduction: "mean" (over the rows; over their weights where indices are weighted or ignored), "sum", or "none"
             for one value a row.
         label_smoothing: in [0, 1]: this share of the target is spread evenly over the classes (Szegedy et al. 2016).
@@ -249,11 +253,11 @@ def cross_entropy(
     t = t.to(dtypes.int64 if indices else x.dtype)
     kept = None
     if indices:
-        ignored = t.array == ignore_index
-        if ignored.any():
-            kept = Tensor(~ignored)
-            t = Tensor(np.where(ignored, 0, t.array))
-        _check_classes(name, t.array, classes)
+        # of numbers that are not known yet only an index that is named can be ignored
+        if (t.array == ignore_index).any() if known(t) else ignore_index != _IGNORED:
+            kept = t != ignore_index
+            t = where(kept, t, 0)
+        _check_classes(name, t, classes)
     if weight is None and kept is None and not label_smoothing:
         need_grad = state.recording and x.requires_grad
         loss = _cross_entropy(x, t, reduction=reduction, need_grad=need_grad)

@@ -84,9 +84,7 @@ class Op:
         # a NumPy function of arrays without axes gives a scalar
         results = [Tensor(np.asarray(a) if isinstance(a, np.generic) else a) for a in outputs]
         if self.view:
-            source = operands[0]
-            for t in results:
-                t._version = source._version  # type: ignore[union-attr]
+            results[0].share(operands[0])  # type: ignore[arg-type]
         if state.recording and self.differentiable:
             self._record(operands, attributes, results, residuals)
         return results[0] if len(results) == 1 else tuple(results)
@@ -184,6 +182,11 @@ def operands(name: str, *values: Any) -> list[Tensor]:
         return tensors
     target = dtypes.promote([t.array.dtype for t in tensors])
     return [t if t.array.dtype == target else t.to(target) for t in tensors]
+
+
+def known(x: Tensor) -> bool:
+    """Whether x has numbers to look at: while a step is traced, it has a shape only."""
+    return isinstance(x.array, np.ndarray)
 
 
 def floating(name: str, x: Any) -> Tensor:

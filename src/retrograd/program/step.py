@@ -112,9 +112,9 @@ class CompiledStep:
         traced = sum(len(plans) for plans in self._plans.values())
         if traced >= self._cache_size:
             warnings.warn(
-                f"compile: {self.__name__} was traced {traced} times, for {len(self._plans)} signatures of its inputs; the "
-                "oldest program is dropped. Keep shapes, dtypes and Python arguments the same between calls, or raise "
-                "cache_size",
+                f"compile: {self.__name__} was traced {traced} times, for {sum(map(bool, self._plans.values()))} signatures of "
+                "its inputs; the oldest program is dropped. Keep shapes, dtypes and Python arguments the same between "
+                "calls, or raise cache_size",
                 stacklevel=4,
             )
             oldest = next(key for key, plans in self._plans.items() if plans)

@@ -176,9 +176,11 @@ def _loss(i: Instruction, batch: int, batched: Batched) -> Rows | None:
     sliced: dict[str | int, int] = {"x": 0, "target": 0}
     if i.outputs[1]:
         sliced[1] = 0
-    if i.arguments.get("reduction", "mean") == "none":
+    if i.arguments["reduction"] == "none":
         return Rows(sliced | {0: 0})
-    return Rows(sliced, (0,)) if i.arguments["reduction"] == "sum" else None
+    if i.arguments["reduction"] == "mean":  # of the whole batch, not of a slice
+        i.arguments["count"] = batch if i.kernel == "cross_entropy_loss" else x.size
+    return Rows(sliced, (0,))
 
 
 def _sum(i: Instruction, batch: int, batched: Batched) -> Rows | None:

@@ -11,7 +11,7 @@ from ...kernels import loss as reference
 from ...kernels.loss import Loss
 from ...kernels.spec import Array
 from . import elementary
-from .jit import FLOATS, core, flat, plain
+from .jit import FLOATS, core, flat, plain, plus
 from .reduction import CHUNK, row_maximum, vector_scratch
 
 __all__ = ["bce_with_logits_loss", "cross_entropy_loss", "huber_loss", "l1_loss", "mse_loss"]
@@ -24,42 +24,54 @@ def _scale(reduction: str, count: int) -> float:
 
 
 def _pointwise(
-    loss_core: Callable[..., None], x: Array, target: Array, reduction: str, need_grad: bool, *parameters: float
+    loss_core: Callable[..., None],
+    x: Array,
+    target: Array,
+    reduction: str,
+    need_grad: bool,
+    count: int,
+    *parameters: float,
 ) -> Loss:
     loss, dx = np.empty((), x.dtype), np.empty(x.shape, x.dtype)
-    loss_core(flat(x), flat(target), _scale(reduction, x.size), loss, dx.ravel(), *parameters)
+    loss_core(flat(x), flat(target), _scale(reduction, count or x.size), loss, dx.ravel(), *parameters)
     return loss, dx if need_grad else None
 
 
-def mse_loss(x: Array, target: Array, reduction: str = "mean", need_grad: bool = True) -> Loss:
+def mse_loss(x: Array, target: Array, reduction: str = "mean", need_grad: bool = True, count: int = 0) -> Loss:
     if x.dtype not in FLOATS or reduction == "none":
-        return reference.mse_loss.reference(x, target, reduction, need_grad)
-    return _pointwise(mse, x, target, reduction, need_grad)
+        return reference.mse_loss.reference(x, target, reduction, need_grad, count)
+    return _pointwise(mse, x, target, reduction, need_grad, count)
 
 
-def l1_loss(x: Array, target: Array, reduction: str = "mean", need_grad: bool = True) -> Loss:
+def l1_loss(x: Array, target: Array, reduction: str = "mean", need_grad: bool = True, count: int = 0) -> Loss:
     if x.dtype not in FLOATS or reduction == "none":
-        return reference.l1_loss.reference(x, target, reduction, need_grad)
-    return _pointwise(l1, x, target, reduction, need_grad)
+        return reference.l1_loss.reference(x, target, reduction, need_grad, count)
+    return _pointwise(l1, x, target, reduction, need_grad, count)
 
 
-def huber_loss(x: Array, target: Array, reduction: str = "mean", need_grad: bool = True, delta: float = 1.0) -> Loss:
+def huber_loss(
+    x: Array, target: Array, reduction: str = "mean", need_grad: bool = True, delta: float = 1.0, count: int = 0
+) -> Loss:
     if x.dtype not in FLOATS or reduction == "none":
-        return reference.huber_loss.reference(x, target, reduction, need_grad, delta)
-    return _pointwise(huber, x, target, reduction, need_grad, delta)
+        return reference.huber_loss.reference(x, target, reduction, need_grad, delta, count)
+    return _pointwise(huber, x, target, reduction, need_grad, count, delta)
 
 
-def bce_with_logits_loss(x: Array, target: Array, reduction: str = "mean", need_grad: bool = True) -> Loss:
+def bce_with_logits_loss(
+    x: Array, target: Array, reduction: str = "mean", need_grad: bool = True, count: int = 0
+) -> Loss:
     if x.dtype not in FLOATS or reduction == "none":
-        return reference.bce_with_logits_loss.reference(x, target, reduction, need_grad)
-    return _pointwise(bce_with_logits, x, target, reduction, need_grad)
+        return reference.bce_with_logits_loss.reference(x, target, reduction, need_grad, count)
+    return _pointwise(bce_with_logits, x, target, reduction, need_grad, count)
 
 
-def cross_entropy_loss(x: Array, target: Array, reduction: str = "mean", need_grad: bool = True) -> Loss:
+def cross_entropy_loss(
+    x: Array, target: Array, reduction: str = "mean", need_grad: bool = True, count: int = 0
+) -> Loss:
     if x.dtype not in FLOATS or reduction == "none" or x.size == 0:
-        return reference.cross_entropy_loss.reference(x, target, reduction, need_grad)
+        return reference.cross_entropy_loss.reference(x, target, reduction, need_grad, count)
     loss, dx = np.empty((), x.dtype), np.empty(x.shape, x.dtype)
-    scale = _scale(reduction, len(x))
+    scale = _scale(reduction, count or len(x))
     if target.dtype.kind == "f":
         cross_entropy_of_probabilities(plain(x), plain(target), scale, loss, dx)
         return loss, dx if need_grad else None
@@ -79,10 +91,11 @@ def mse(x, target, scale, loss, dx):
     total = 0.0
     for start in range(0, x.size, CHUNK):
         part = x.dtype.type(0)
-        for i in range(start, min(start + CHUNK, x.size)):
-            d = x[i] - target[i]
-            dx[i] = slope * d
-            part += d * d
+        a, b, c = x[start : start + CHUNK], target[start : start + CHUNK], dx[start : start + CHUNK]
+        for i in range(a.size):
+            d = a[i] - b[i]
+            c[i] = slope * d
+            part = plus(part, d * d)
         total += part
     loss[()] = total * scale
 
@@ -93,11 +106,12 @@ def l1(x, target, scale, loss, dx):
     total = 0.0
     for start in range(0, x.size, CHUNK):
         part = x.dtype.type(0)
-        for i in range(start, min(start + CHUNK, x.size)):
-            d = x[i] - target[i]
+        a, b, c = x[start : start + CHUNK], target[start : start + CHUNK], dx[start : start + CHUNK]
+        for i in range(a.size):
+            d = a[i] - b[i]
             # d itself: zero or NaN
-            dx[i] = up if d > 0 else (down if d < 0 else d)
-            part += abs(d)
+            c[i] = up if d > 0 else (down if d < 0 else d)
+            part = plus(part, abs(d))
         total += part
     loss[()] = total * scale
 
@@ -109,24 +123,27 @@ def huber(x, target, scale, loss, dx, delta):
     total = 0.0
     for start in range(0, x.size, CHUNK):
         part = t(0)
-        for i in range(start, min(start + CHUNK, x.size)):
-            d = x[i] - target[i]
-            a = abs(d)
-            dx[i] = slope * (low if d < low else (high if d > high else d))
-            part += half * d * d if a <= high else high * (a - half * high)
+        a, b, c = x[start : start + CHUNK], target[start : start + CHUNK], dx[start : start + CHUNK]
+        for i in range(a.size):
+            d = a[i] - b[i]
+            size = abs(d)
+            c[i] = slope * (low if d < low else (high if d > high else d))
+            part = plus(part, half * d * d if size <= high else high * (size - half * high))
         total += part
     loss[()] = total * scale
 
 
 @core
 def bce_with_logits(x, target, scale, loss, dx):
-    slope = x.dtype.type(scale)
+    slope, zero, one = x.dtype.type(scale), x.dtype.type(0), x.dtype.type(1)
     total = 0.0
     for start in range(0, x.size, CHUNK):
-        part = x.dtype.type(0)
-        for i in range(start, min(start + CHUNK, x.size)):
-            dx[i] = slope * (elementary.sigmoid(x[i]) - target[i])
-            part += elementary.softplus(x[i]) - x[i] * target[i]
+        part = zero
+        a, b, c = x[start : start + CHUNK], target[start : start + CHUNK], dx[start : start + CHUNK]
+        for i in range(a.size):
+            e = elementary.exp(-abs(a[i]))
+            c[i] = slope * ((one if a[i] >= 0 else e) / (one + e) - b[i])
+            part = plus(part, (zero if a[i] <= 0 else a[i]) - a[i] * b[i] + elementary.log1p(e))
         total += part
     loss[()] = total * scale
 
@@ -147,7 +164,7 @@ def cross_entropy_of_indices(x, target, scale, loss, dx):
         for j in range(classes):
             e = elementary.exp(x[i, j] - top)
             dx[i, j] = e
-            part += e
+            part = plus(part, e)
         total += math.log(part) - (x[i, label] - top)
         slope = t(scale) / part
         for j in range(classes):
@@ -171,14 +188,15 @@ def cross_entropy_of_probabilities(x, target, scale, loss, dx):
         for j in range(classes):
             e = elementary.exp(x[i, j] - top)
             dx[i, j] = e
-            part += e
-            weight += target[i, j]
+            part = plus(part, e)
+            weight = plus(weight, target[i, j])
         log_part = math.log(part)
         row = t(0)
         slope = t(scale) * weight / part
         for j in range(classes):
             p = target[i, j]
-            row += t(0) if p == 0 else p * (log_part - (x[i, j] - top))  # 0 * inf counts as 0
+            term = t(0) if p == 0 else p * (log_part - (x[i, j] - top))  # 0 * inf counts as 0
+            row = plus(row, term)
             dx[i, j] = slope * dx[i, j] - t(scale) * p
         total += row
     loss[()] = total * scale

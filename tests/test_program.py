@@ -1,0 +1,293 @@
+"""Compiled steps: random programs, with any subset of the passes, give what the eager step gives."""
+
+from __future__ import annotations
+
+import copy
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import retrograd as rg
+import retrograd.nn.functional as F
+from retrograd import nn, optim
+from retrograd.program import PASSES, TraceError
+
+ACTIVATIONS = (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Softplus, nn.Identity)
+
+OPTIMIZERS = {
+    "sgd": lambda ps: optim.SGD(ps, lr=0.05, weight_decay=0.01),
+    "momentum": lambda ps: optim.SGD(ps, lr=0.05, momentum=0.9, dampening=0.2),
+    "nesterov": lambda ps: optim.SGD(ps, lr=0.05, momentum=0.9, nesterov=True),
+    "adam": lambda ps: optim.Adam(ps, lr=0.01, weight_decay=0.01),
+    "adamw": lambda ps: optim.AdamW(ps, lr=0.01, amsgrad=True),
+    "rmsprop": lambda ps: optim.RMSprop(ps, lr=0.002, momentum=0.5, centered=True),
+}
+
+LOSSES = {
+    "mse": lambda out, y: F.mse_loss(out, y),
+    "mse sum": lambda out, y: F.mse_loss(out, y, reduction="sum") * 0.1,
+    "l1": lambda out, y: F.l1_loss(out, y),
+    "huber": lambda out, y: F.huber_loss(out, y, delta=0.7),
+    "bce": lambda out, y: F.binary_cross_entropy_with_logits(out, (y > 0).to(y.dtype)),
+    "probabilities": lambda out, y: F.cross_entropy(out, F.softmax(y, 1)),
+    "by hand": lambda out, y: ((out - y) ** 2).mean() + 0.1 * (out.abs().sum(1) / out.shape[1]).mean(),
+    "entropy": lambda out, y: -(F.softmax(out, 1) * F.log_softmax(y, 1)).sum(1).mean() + rg.logsumexp(out, 1).mean(),
+}
+
+steps = st.fixed_dictionaries(
+    {
+        "widths": st.lists(st.integers(1, 20), min_size=2, max_size=4),
+        "rows": st.integers(1, 40),
+        "activation": st.sampled_from(ACTIVATIONS),
+        "dtype": st.sampled_from(("float32", "float64")),
+        "loss": st.sampled_from(sorted(LOSSES)),
+        "optimizer": st.sampled_from(sorted(OPTIMIZERS)),
+        "dropout": st.sampled_from((0.0, 0.3)),
+        "clip": st.sampled_from((None, "norm", "value")),
+        "schedule": st.booleans(),
+        "frozen": st.booleans(),
+        "accumulate": st.sampled_from((1, 2)),
+        "average": st.booleans(),
+    }
+)
+
+
+class Trainer:
+    """A model, its optimizer, and a step as a user would write it."""
+
+    def __init__(self, case: dict[str, Any]) -> None:
+        rg.manual_seed(1)
+        self.case = case
+        layers: list[nn.Module] = []
+        for i, (fan_in, fan_out) in enumerate(zip(case["widths"], case["widths"][1:], strict=False)):
+            if i:
+                layers += [case["activation"](), nn.Dropout(case["dropout"])]
+            layers.append(nn.Linear(fan_in, fan_out, dtype=case["dtype"]))
+        self.model = nn.Sequential(*layers)
+        if case["frozen"]:
+            layers[0].requires_grad_(len(layers) == 1)
+        self.optimizer = OPTIMIZERS[case["optimizer"]](self.model.parameters())
+        self.scheduler = optim.lr_scheduler.StepLR(self.optimizer, 2, 0.8) if case["schedule"] else None
+        self.averages = [p.detach().clone() for p in self.model.parameters()] if case["average"] else []
+        random = np.random.default_rng(0)
+        self.x = rg.tensor(random.standard_normal((case["rows"], case["widths"][0])), dtype=case["dtype"])
+        self.y = rg.tensor(random.standard_normal((case["rows"], case["widths"][-1])), dtype=case["dtype"])
+
+    def step(self, x: rg.Tensor, y: rg.Tensor) -> Any:
+        self.optimizer.zero_grad()
+        for i in range(self.case["accumulate"]):
+            out = self.model(x * (1.0 + i))
+            loss = LOSSES[self.case["loss"]](out, y)
+            loss.backward()
+        if self.case["clip"] == "norm":
+            nn.clip_grad_norm_(self.model.parameters(), 0.3)
+        elif self.case["clip"] == "value":
+            nn.clip_grad_value_(self.model.parameters(), 0.05)
+        self.optimizer.step()
+        if self.scheduler:
+            self.scheduler.step()
+        with rg.no_grad():
+            for average, p in zip(self.averages, self.model.parameters(), strict=False):
+                average.mul_(0.9).add_(p * 0.1)
+        return loss, {"out": out}
+
+    def run(self, step: Any, count: int) -> list[np.ndarray]:
+        rg.manual_seed(2)
+        seen = []
+        for i in range(count):
+            if i == count // 2:
+                self.optimizer.param_groups[0]["lr"] *= 0.5
+            loss, rest = step(self.x, self.y)
+            seen += [loss.numpy() if not loss.requires_grad else loss.detach().numpy(), rest["out"].detach().numpy()]
+        state = [*self.model.parameters(), *self.averages]
+        seen += [t.detach().numpy().copy() for t in state]
+        seen += [p.grad.numpy().copy() for p in self.model.parameters() if p.grad is not None]
+        return seen
+
+
+def assert_close(got: list[np.ndarray], expected: list[np.ndarray], dtype: str) -> None:
+    tolerance = 2e-3 if dtype == "float32" else 1e-8
+    assert len(got) == len(expected)
+    for g, e in zip(got, expected, strict=True):
+        assert g.dtype == e.dtype
+        np.testing.assert_allclose(g, e, rtol=tolerance, atol=tolerance * (1 + np.abs(e).max(initial=0)))
+
+
+@given(case=steps, passes=st.sets(st.sampled_from(PASSES)), slice_rows=st.sampled_from((None, 1, 3, 16)))
+def test_compiled_is_eager(backend: str, case: dict[str, Any], passes: set[str], slice_rows: int | None) -> None:
+    eager, compiled = Trainer(case), Trainer(case)
+    expected = eager.run(eager.step, 6)
+    step = rg.compile(compiled.step, passes=tuple(sorted(passes)), slice_rows=slice_rows)
+    assert_close(compiled.run(step, 6), expected, case["dtype"])
+
+
+def regression(**options: Any) -> Trainer:
+    case = dict(
+        widths=[5, 8, 3], rows=24, activation=nn.ReLU, dtype="float32", loss="mse", optimizer="sgd", dropout=0.0,
+        clip=None, schedule=False, frozen=False, accumulate=1, average=False,
+    )  # fmt: skip
+    return Trainer(case | options)
+
+
+def test_same_bits_twice(backend: str) -> None:
+    runs = []
+    for _ in range(2):
+        trainer = regression(dropout=0.2, optimizer="adam")
+        runs.append(trainer.run(rg.compile(trainer.step), 10))
+    for a, b in zip(*runs, strict=True):
+        assert a.tobytes() == b.tobytes()
+
+
+def test_eager_and_compiled_steps_mix(backend: str) -> None:
+    eager, mixed = regression(optimizer="adam"), regression(optimizer="adam")
+    step = rg.compile(mixed.step)
+    for i in range(6):
+        eager.step(eager.x, eager.y)
+        (step if i % 2 else mixed.step)(mixed.x, mixed.y)
+    for p, q in zip(eager.model.parameters(), mixed.model.parameters(), strict=True):
+        np.testing.assert_allclose(q.detach().numpy(), p.detach().numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_a_checkpoint_loaded_between_calls_is_seen(backend: str) -> None:
+    trainer = regression(optimizer="adam")
+    step = rg.compile(trainer.step)
+    step(trainer.x, trainer.y)
+    model = {name: t.clone().detach() for name, t in trainer.model.state_dict().items()}
+    optimizer = copy.deepcopy(trainer.optimizer.state_dict())
+    first = step(trainer.x, trainer.y)[0].item()
+    step(trainer.x, trainer.y)
+    trainer.model.load_state_dict(model)
+    trainer.optimizer.load_state_dict(optimizer)
+    assert step(trainer.x, trainer.y)[0].item() == first
+
+
+def test_one_program_for_each_signature(backend: str) -> None:
+    trainer = regression(dropout=0.5)
+    step = rg.compile(lambda x, y: trainer.step(x, y)[0])
+    programs = []
+    for rows in (24, 24, 7, 24, 7):
+        step(trainer.x[:rows], trainer.y[:rows])
+        programs.append(step.program)
+    assert programs[0] is programs[1] is programs[3]
+    assert programs[2] is programs[4] is not programs[0]
+    forward = rg.compile(lambda x: trainer.model(x))
+    with rg.no_grad():
+        training = forward(trainer.x).numpy()
+        trainer.model.eval()
+        evaluation = forward(trainer.x).numpy()
+        np.testing.assert_array_equal(evaluation, trainer.model(trainer.x).numpy())
+    assert not np.array_equal(training, evaluation)
+
+
+def test_too_many_signatures_warn_and_drop_the_oldest(backend: str) -> None:
+    double = rg.compile(lambda x: x * 2.0, cache_size=2)
+    for n in (1, 2):
+        double(rg.ones(n))
+    with pytest.warns(UserWarning, match=r"traced 2 times, for 2 signatures"):
+        double(rg.ones(3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert double(rg.ones(2)).shape == (2,)
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda loss: 1 if loss > 0 else 2,
+        lambda loss: loss.item(),
+        lambda loss: loss.detach().numpy(),
+        lambda loss: float(loss),
+        lambda loss: np.asarray(loss.detach()),
+        lambda loss: loss.tolist(),
+    ],
+)
+def test_looking_at_a_value_names_the_line(look: Any) -> None:
+    trainer = regression()
+    before = [p.detach().numpy().copy() for p in trainer.model.parameters()]
+
+    def step(x: rg.Tensor, y: rg.Tensor) -> Any:
+        loss = F.mse_loss(trainer.model(x), y)
+        loss.backward()
+        look(loss)  # the culprit
+
+    with pytest.raises(TraceError, match=r"test_program\.py:\d+.*rg\.where"):
+        rg.compile(step)(trainer.x, trainer.y)
+    for p, b in zip(trainer.model.parameters(), before, strict=True):
+        np.testing.assert_array_equal(p.detach().numpy(), b)
+        assert p.grad is None
+    trainer.step(trainer.x, trainer.y)  # eager mode is as it was
+
+
+def test_an_exception_in_the_step_is_the_users(backend: str) -> None:
+    def step(x: rg.Tensor) -> rg.Tensor:
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        rg.compile(step)(rg.ones(2))
+    assert (rg.ones(2) + 1).tolist() == [2.0, 2.0]
+
+
+def test_what_a_step_takes_and_returns(backend: str) -> None:
+    @rg.compile
+    def step(pair: tuple[Any, Any], options: dict[str, Any], power: int) -> Any:
+        a, b = pair
+        return {"sum": a + b, "rest": [options["c"] ** power, a, "text"]}
+
+    got = step((np.ones((2, 3), np.float32), rg.ones(3)), {"c": np.arange(4.0)[::-1]}, 2)
+    np.testing.assert_array_equal(got["sum"], np.full((2, 3), 2.0))
+    np.testing.assert_array_equal(got["rest"][0], np.arange(4.0)[::-1] ** 2)
+    np.testing.assert_array_equal(got["rest"][1], np.ones((2, 3)))
+    assert got["rest"][2] == "text"
+    with pytest.raises(TypeError, match="neither an array nor hashable"):
+        step((np.ones(2), np.ones(2)), {"c": bytearray(3)}, 2)
+
+
+def test_gradients_accumulate_over_calls(backend: str) -> None:
+    w = rg.ones(3, requires_grad=True)
+
+    @rg.compile
+    def backward(x: rg.Tensor) -> None:
+        (w * x).sum().backward()
+
+    for total in (1.0, 2.0, 3.0):
+        backward(rg.ones(3))
+        np.testing.assert_array_equal(w.grad, np.full(3, total))
+    w.grad = None
+    backward(rg.ones(3))
+    np.testing.assert_array_equal(w.grad, np.ones(3))
+
+
+def test_the_program_prints_and_adds_up(backend: str) -> None:
+    trainer = regression()
+    step = rg.compile(trainer.step)
+    with pytest.raises(RuntimeError, match="no program before its first call"):
+        _ = step.program
+    step(trainer.x, trainer.y)
+    text, cost = str(step.program), step.program.cost()
+    assert "linear_forward" in text
+    assert "linear_backward" in text
+    assert f"{cost.flops:,} flops" in text
+    products = 2 * 24 * (5 * 8 * 2 + 8 * 3 * 3)  # no gradient of the input is asked for
+    assert products <= cost.flops <= 2 * products
+    assert step.program.arena_bytes + step.program.slice_bytes < 24 * 8 * 4 * 8
+
+
+def test_memory_does_not_grow_with_the_batch(backend: str) -> None:
+    sizes = []
+    for rows in (256, 4096):
+        trainer = regression(rows=rows)
+        step = rg.compile(lambda x, y, trainer=trainer: trainer.step(x, y)[0], slice_rows=64)
+        step(trainer.x, trainer.y)
+        sizes.append(step.program.arena_bytes + step.program.slice_bytes)
+    assert sizes[0] == sizes[1] < 64 * 1024
+
+
+def test_unknown_passes_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"unknown passes \['fold'\]"):
+        rg.compile(lambda x: x, passes=("fold",))
+    assert math.isclose(float(rg.compile(lambda x: x.sum(), passes=())(rg.ones(3))), 3.0)
