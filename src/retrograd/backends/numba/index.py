@@ -1,4 +1,4 @@
-"""Scattering by index arrays: NumPy's add.at sums repeated indices slowly."""
+"""Scattering whole rows by index: NumPy's add.at takes them element by element."""
 
 from __future__ import annotations
 
@@ -15,32 +15,12 @@ __all__ = ["index_add"]
 
 
 def index_add(g: Array, key: Any, shape: tuple[int, ...]) -> Array:
-    targets = _targets(key, shape)
-    if g.dtype in FLOATS and targets is not None:
-        axes = len(key) if isinstance(key, tuple) else 1
-        if g.shape == (*targets.shape, *shape[axes:]):
-            y = np.zeros((math.prod(shape[:axes]), math.prod(shape[axes:])), g.dtype)
-            if scatter_rows(plain(g).reshape(targets.size, y.shape[1]), plain(targets).ravel(), y):
-                return y.reshape(shape)
+    whole_rows = isinstance(key, np.ndarray) and key.dtype.kind == "i" and g.shape == (*key.shape, *shape[1:])
+    if whole_rows and len(shape) > 1 and g.dtype in FLOATS:
+        y = np.zeros((shape[0], math.prod(shape[1:])), g.dtype)
+        if scatter_rows(plain(g).reshape(key.size, y.shape[1]), plain(key).astype(np.int64).ravel(), y):
+            return y.reshape(shape)
     return reference.reference(g, key, shape)
-
-
-def _targets(key: Any, shape: tuple[int, ...]) -> Array | None:
-    """Which row of the leading axes, taken as one, each element of the key means; None where the key holds
-    anything but integer arrays, or an index that there is not."""
-    keys = key if isinstance(key, tuple) else (key,)
-    if not keys or not all(isinstance(k, np.ndarray) and k.dtype.kind == "i" for k in keys):
-        return None
-    if len(keys) == 1:
-        return np.asarray(keys[0], np.int64)
-    if len(keys) > len(shape):
-        return None
-    try:
-        # ravel_multi_index knows no negative indices
-        positive = [np.where(k < 0, k + n, k) for k, n in zip(keys, shape, strict=False)]
-        return np.ravel_multi_index(positive, shape[: len(keys)])
-    except ValueError:
-        return None
 
 
 @core

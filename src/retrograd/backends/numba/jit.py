@@ -21,20 +21,26 @@ FLOATS = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
 
 _SOURCES = zlib.crc32(b"".join(file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py"))))
 
-# Sums may be reordered and products contracted, so that loops vectorize; NaN and infinity keep their meaning.
-_compile = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
+# Products may be fused with the sums they go into; NaN, infinity and the order of what is written keep their meaning.
+_OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
 
 
 def core(function: Callable[..., Any]) -> Any:
     """Compile a core: once per dtype, when first called, and kept on disk for the processes that follow."""
-    compiled = _compile(function)
+    compiled = njit(cache=True, **_OPTIONS)(function)
     # Numba would keep it until its own file changes; it is made of other files' functions too
     compiled._cache._cache_file._source_stamp = _SOURCES
     return compiled
 
 
-inlined = njit(forceinline=True, nogil=True, error_model="numpy", fastmath={"contract"})
-"""Compile a function into the cores that call it; its sums are taken in the order in which they are written."""
+inlined = njit(forceinline=True, **_OPTIONS)
+"""Compile a function into the cores that call it."""
+
+
+@njit(forceinline=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc"})
+def plus(total, term):
+    """total + term, in a sum that may be taken in any order, so that its loop vectorizes."""
+    return total + term
 
 
 def plain(x: Array) -> Array:
@@ -44,7 +50,7 @@ def plain(x: Array) -> Array:
 
 def flat(x: Array) -> Array:
     """x's elements in C order, as one axis: a view where a core can take it, else a copy."""
-    return plain(x).ravel()
+    return x.ravel() if x.flags.carray else np.array(x, order="C").ravel()
 
 
 def rows(x: Array) -> Array:

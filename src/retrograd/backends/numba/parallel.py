@@ -8,7 +8,7 @@ after it took five times as long as with none); its workqueue layer allows one c
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
@@ -48,7 +48,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_pool)
 
 
-def run(core: Callable[..., None], grain: int, arrays: tuple[Array | None, ...], *scalars: Any) -> None:
+def run(core: Callable[..., None], grain: int, arrays: Sequence[Array | None], *scalars: Any) -> None:
     """core(*arrays, *scalars), on slices of the arrays where each thread gets at least `grain` elements.
 
     The arrays have equally long first axes (None stands for one that is absent), and no row of a result may depend

@@ -31,7 +31,7 @@ def linear_forward(x: Array, w: Array, b: Array | None = None, activation: str =
         w, transposed = _stored(w)
         forward(plain(x), w, transposed, b, CODES[activation], y)
     else:
-        np.matmul(x, w.T, out=y)
+        _matmul(x, w.T, out=y)
         if b.size or activation != "identity":
             run(finish_forward, CHEAP, (y,), b, CODES[activation])
     return y
@@ -60,14 +60,15 @@ def linear_backward(
         dw = np.empty(w.shape, dtype) if need_w else None
         w, transposed = _stored(w)
         none = _NO_MATRIX[dtype]
-        backward(
-            g, plain(x), w, transposed, y, code, none if dx is None else dx, none if dw is None else dw, sums
-        )
+        backward(g, plain(x), w, transposed, y, code, none if dx is None else dx, none if dw is None else dw, sums)
         return dx, dw, db
     d = g if code == IDENTITY else np.empty(g.shape, dtype)
     if need_b or code != IDENTITY:
         start_backward(g, y, code, d, sums)
-    return np.matmul(d, w) if need_x else None, np.matmul(d.T, x) if need_w else None, db
+    return _matmul(d, w) if need_x else None, _matmul(d.T, x) if need_w else None, db
+
+
+_matmul = np.errstate(all="ignore")(np.matmul)  # infinity and NaN are results, not warnings
 
 
 def _stored(w: Array) -> tuple[Array, bool]:
@@ -107,20 +108,21 @@ def backward(g, x, w, transposed, y, code, dx, dw, db):
     """
     rows, n = g.shape
     k = x.shape[1]
-    d = g.reshape(rows * n)
+    d = g
     if code != IDENTITY:
-        d = np.empty(rows * n, g.dtype)
-        fused_backward(code, g.reshape(rows * n), y.reshape(rows * n), d)
+        d = np.empty(g.shape, g.dtype)
+        fused_backward(code, g.reshape(g.size), y.reshape(y.size), d.reshape(d.size))
     none = np.empty(0, g.dtype)
-    d_row, d_column = steps(g)
+    each = d.reshape(d.size)
+    d_row, d_column = steps(d)
     if dx.size:
         w_row, w_column = steps(w.T if transposed else w)
-        multiply(d, d_row, d_column, w.reshape(n * k), w_row, w_column, none, dx.reshape(rows * k), rows, n, k)
+        multiply(each, d_row, d_column, w.reshape(n * k), w_row, w_column, none, dx.reshape(rows * k), rows, n, k)
     if dw.size:
         x_row, x_column = steps(x)
-        multiply(d, d_column, d_row, x.reshape(rows * k), x_row, x_column, none, dw.reshape(n * k), n, rows, k)
+        multiply(each, d_column, d_row, x.reshape(rows * k), x_row, x_column, none, dw.reshape(n * k), n, rows, k)
     if db.size:
-        sum_rows(d, db)
+        sum_columns(d, db)
 
 
 @core
@@ -136,21 +138,20 @@ def finish_forward(y, b, code):
 def start_backward(g, y, code, d, db):
     """d = g * activation'(y), unless the activation is the identity, and db the sum of its rows unless it has no
     elements."""
-    each = d.reshape(d.size)
     if code != IDENTITY:
-        fused_backward(code, g.reshape(g.size), y.reshape(y.size), each)
+        fused_backward(code, g.reshape(g.size), y.reshape(y.size), d.reshape(d.size))
     if db.size:
-        sum_rows(each, db)
+        sum_columns(d, db)
 
 
 @core
-def sum_rows(x, total):
-    """The sum of the rows of x, which has one axis and as many columns as total has elements."""
-    n = total.size
+def sum_columns(x, total):
+    """The sum of the rows of x; x (rows, n), total (n,)."""
+    rows, n = x.shape
     total[:] = 0
-    for start in range(0, x.size, n):
+    for i in range(rows):
         for j in range(n):
-            total[j] += x[start + j]
+            total[j] += x[i, j]
 
 
 @core

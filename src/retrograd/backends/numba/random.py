@@ -18,7 +18,7 @@ _32 = np.uint64(32)
 
 
 CHUNK = 4096
-"""Words drawn at a time by what turns them into something else."""
+"""Elements whose words are drawn at a time."""
 
 
 def random_bits(n: int, key: int, offset: int) -> Array:
@@ -60,9 +60,9 @@ def block(key, counter):
 def bits(key, offset, words):
     """The words of the blocks from `offset` on."""
     whole = words.size // 4
+    quads = words[: 4 * whole].reshape(whole, 4)
     for i in range(whole):
-        w0, w1, w2, w3 = block(key, offset + np.uint64(i))
-        words[4 * i], words[4 * i + 1], words[4 * i + 2], words[4 * i + 3] = w0, w1, w2, w3
+        quads[i, 0], quads[i, 1], quads[i, 2], quads[i, 3] = block(key, offset + np.uint64(i))
     if 4 * whole < words.size:
         last = block(key, offset + np.uint64(whole))
         for j in range(words.size - 4 * whole):
@@ -74,22 +74,22 @@ def uniform_single(key, offset, numbers):
     """A word each: its upper 24 bits."""
     words = np.empty(CHUNK, np.uint32)
     for start in range(0, numbers.size, CHUNK):
-        count = min(CHUNK, numbers.size - start)
-        bits(key, offset + np.uint64(start // 4), words[:count])
-        for i in range(count):
-            numbers[start + i] = np.float32(np.int32(words[i] >> np.uint32(8))) * np.float32(2.0**-24)
+        chunk = numbers[start : start + CHUNK]
+        bits(key, offset + np.uint64(start // 4), words[: chunk.size])
+        for i in range(chunk.size):
+            chunk[i] = np.float32(np.int32(words[i] >> np.uint32(8))) * np.float32(2.0**-24)
 
 
 @core
 def uniform_double(key, offset, numbers):
     """Two words each: 27 bits of the first above 26 of the second."""
-    words = np.empty(CHUNK, np.uint32)
-    for start in range(0, numbers.size, CHUNK // 2):
-        count = min(CHUNK // 2, numbers.size - start)
-        bits(key, offset + np.uint64(start // 2), words[: 2 * count])
-        for i in range(count):
-            high, low = words[2 * i] >> np.uint32(5), words[2 * i + 1] >> np.uint32(6)
-            numbers[start + i] = (np.float64(high) * 2.0**26 + np.float64(low)) * 2.0**-53
+    words = np.empty((CHUNK, 2), np.uint32)
+    for start in range(0, numbers.size, CHUNK):
+        chunk = numbers[start : start + CHUNK]
+        bits(key, offset + np.uint64(start // 2), words.reshape(2 * CHUNK)[: 2 * chunk.size])
+        for i in range(chunk.size):
+            high, low = words[i, 0] >> np.uint32(5), words[i, 1] >> np.uint32(6)
+            chunk[i] = (np.float64(high) * 2.0**26 + np.float64(low)) * 2.0**-53
 
 
 @core
@@ -99,7 +99,7 @@ def drop(x, threshold, scale, key, offset, y):
     least = np.uint32(threshold)
     words = np.empty(CHUNK, np.uint32)
     for start in range(0, x.size, CHUNK):
-        count = min(CHUNK, x.size - start)
-        bits(key, offset + np.uint64(start // 4), words[:count])
-        for i in range(count):
-            y[start + i] = gain * x[start + i] if words[i] >= least else zero
+        a, b = x[start : start + CHUNK], y[start : start + CHUNK]
+        bits(key, offset + np.uint64(start // 4), words[: a.size])
+        for i in range(a.size):
+            b[i] = gain * a[i] if words[i] >= least else zero

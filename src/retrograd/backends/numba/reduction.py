@@ -9,7 +9,7 @@ import numpy as np
 from ...kernels import reduction as reference
 from ...kernels.spec import Array, reduced
 from . import elementary
-from .jit import FLOATS, core, inlined, plain, rows
+from .jit import FLOATS, core, inlined, plain, plus, rows
 from .parallel import COSTLY, run
 from .vector import BYTES, larger, load, store
 
@@ -26,7 +26,10 @@ def sum(x: Array, axes: tuple[int, ...], keepdims: bool = False, scale: float = 
     before = math.prod(x.shape[: axes[0]])
     after = math.prod(x.shape[axes[-1] + 1 :])
     along = math.prod(x.shape[axes[0] : axes[-1] + 1])
-    sum_middle(plain(x).reshape(before, along, after), scale, y.reshape(before, after))
+    if after == 1:
+        sum_rows(plain(x).reshape(before, along), scale, y.reshape(before))
+    else:
+        sum_middle(plain(x).reshape(before, along, after), scale, y.reshape(before, after))
     return y
 
 
@@ -76,27 +79,32 @@ def log_softmax_backward(g: Array, y: Array, axis: int) -> Array:
 
 
 @core
+def sum_rows(x, scale, y):
+    """y = scale * x summed over its last axis; x (n, along), y (n,)."""
+    along = x.shape[1]
+    for i in range(y.size):
+        total = 0.0
+        for start in range(0, along, CHUNK):
+            chunk = x[i, start : start + CHUNK]
+            part = x.dtype.type(0)
+            for j in range(chunk.size):
+                part = plus(part, chunk[j])
+            total += part
+        y[i] = total * scale
+
+
+@core
 def sum_middle(x, scale, y):
     """y = scale * x summed over its middle axis; x (before, along, after), y (before, after)."""
     before, along, after = x.shape
-    t = x.dtype.type
     for i in range(before):
-        if after == 1:
-            total = 0.0
-            for start in range(0, along, CHUNK):
-                part = t(0)
-                for j in range(start, min(start + CHUNK, along)):
-                    part += x[i, j, 0]
-                total += part
-            y[i, 0] = total * scale
-        else:
+        for k in range(after):
+            y[i, k] = 0
+        for j in range(along):
             for k in range(after):
-                y[i, k] = 0
-            for j in range(along):
-                for k in range(after):
-                    y[i, k] += x[i, j, k]
-            for k in range(after):
-                y[i, k] *= t(scale)
+                y[i, k] += x[i, j, k]
+        for k in range(after):
+            y[i, k] *= x.dtype.type(scale)
 
 
 @core
@@ -137,7 +145,7 @@ def logsumexp_rows(x, y):
             top = x.dtype.type(0)  # what exp is shifted by: an infinite maximum would make inf - inf
         total = x.dtype.type(0)
         for j in range(n):
-            total += elementary.exp(x[i, j] - top)
+            total = plus(total, elementary.exp(x[i, j] - top))
         y[i] = math.log(total) + top
 
 
@@ -152,7 +160,7 @@ def softmax_rows(x, y):
         for j in range(n):
             e = elementary.exp(x[i, j] - top)
             y[i, j] = e
-            total += e
+            total = plus(total, e)
         for j in range(n):
             y[i, j] /= total
 
@@ -164,7 +172,7 @@ def softmax_backward_rows(g, y, d):
     for i in range(rows):
         total = g.dtype.type(0)
         for j in range(n):
-            total += g[i, j] * y[i, j]
+            total = plus(total, g[i, j] * y[i, j])
         for j in range(n):
             d[i, j] = y[i, j] * (g[i, j] - total)
 
@@ -180,7 +188,7 @@ def log_softmax_rows(x, y):
         for j in range(n):
             z = x[i, j] - top
             y[i, j] = z
-            total += elementary.exp(z)
+            total = plus(total, elementary.exp(z))
         log_total = math.log(total)
         for j in range(n):
             y[i, j] -= log_total
@@ -193,6 +201,6 @@ def log_softmax_backward_rows(g, y, d):
     for i in range(rows):
         total = g.dtype.type(0)
         for j in range(n):
-            total += g[i, j]
+            total = plus(total, g[i, j])
         for j in range(n):
             d[i, j] = g[i, j] - elementary.exp(y[i, j]) * total

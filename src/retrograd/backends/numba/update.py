@@ -11,14 +11,19 @@ from .parallel import CHEAP, run
 
 __all__ = ["adam_update", "rmsprop_update", "sgd_update"]
 
-_Views = tuple["Array | None", ...]
 
-
-def _views(*arrays: Array | None) -> _Views | None:
+def _views(*arrays: Array | None) -> list[Array | None] | None:
     """The arrays with one axis, over the same memory; None where a core cannot take one of them so."""
-    if arrays[0].dtype in FLOATS and all(a is None or a.flags.carray for a in arrays):
-        return tuple(a if a is None else a.ravel() for a in arrays)
-    return None
+    if arrays[0].dtype not in FLOATS:
+        return None
+    views: list[Array | None] = []
+    for a in arrays:
+        if a is not None:
+            if not a.flags.carray:
+                return None
+            a = a.ravel()
+        views.append(a)
+    return views
 
 
 def sgd_update(
