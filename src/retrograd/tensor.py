@@ -14,7 +14,7 @@ import numpy as np
 
 from . import dtypes
 from .kernels.spec import Array
-from .tape import Cotangents, Node, RemovableHandle, no_grad, state, sweep
+from .tape import Cotangents, Node, RemovableHandle, no_grad, revise, state, sweep
 
 
 class Tensor:
@@ -37,33 +37,38 @@ class Tensor:
         self.grad: Tensor | None = None
         self.edge: tuple[Node, int] | None = None
         self._requires_grad = requires_grad
-        self._version = [0]
+        self._version: list[Any] = [0]  # how often the values changed, and once there are views, the set of them
         self._hooks: dict[int, Callable[[Tensor], Tensor | None]] | None = None
 
     if TYPE_CHECKING:
         # The ops attach these; a type checker sees them here.
         def __getattr__(self, name: str) -> Any: ...
 
-        __add__: Callable[[Any], Tensor]
-        __radd__: Callable[[Any], Tensor]
-        __sub__: Callable[[Any], Tensor]
-        __rsub__: Callable[[Any], Tensor]
-        __mul__: Callable[[Any], Tensor]
-        __rmul__: Callable[[Any], Tensor]
-        __truediv__: Callable[[Any], Tensor]
-        __rtruediv__: Callable[[Any], Tensor]
-        __pow__: Callable[[Any], Tensor]
-        __rpow__: Callable[[Any], Tensor]
-        __matmul__: Callable[[Any], Tensor]
-        __rmatmul__: Callable[[Any], Tensor]
-        __neg__: Callable[[], Tensor]
-        __abs__: Callable[[], Tensor]
-        __getitem__: Callable[[Any], Tensor]
-        __setitem__: Callable[[Any, Any], None]
-        __lt__: Callable[[Any], Tensor]
-        __le__: Callable[[Any], Tensor]
-        __gt__: Callable[[Any], Tensor]
-        __ge__: Callable[[Any], Tensor]
+        __add__: Callable[[Tensor, Any], Tensor]
+        __radd__: Callable[[Tensor, Any], Tensor]
+        __sub__: Callable[[Tensor, Any], Tensor]
+        __rsub__: Callable[[Tensor, Any], Tensor]
+        __mul__: Callable[[Tensor, Any], Tensor]
+        __rmul__: Callable[[Tensor, Any], Tensor]
+        __truediv__: Callable[[Tensor, Any], Tensor]
+        __rtruediv__: Callable[[Tensor, Any], Tensor]
+        __pow__: Callable[[Tensor, Any], Tensor]
+        __rpow__: Callable[[Tensor, Any], Tensor]
+        __matmul__: Callable[[Tensor, Any], Tensor]
+        __rmatmul__: Callable[[Tensor, Any], Tensor]
+        __neg__: Callable[[Tensor], Tensor]
+        __abs__: Callable[[Tensor], Tensor]
+        __getitem__: Callable[[Tensor, Any], Tensor]
+        __setitem__: Callable[[Tensor, Any, Any], None]
+        __and__: Callable[[Tensor, Any], Tensor]
+        __or__: Callable[[Tensor, Any], Tensor]
+        __invert__: Callable[[Tensor], Tensor]
+        __lt__: Callable[[Tensor, Any], Tensor]
+        __le__: Callable[[Tensor, Any], Tensor]
+        __gt__: Callable[[Tensor, Any], Tensor]
+        __ge__: Callable[[Tensor, Any], Tensor]
+        __eq__: Callable[[Tensor, Any], Tensor]  # type: ignore[assignment]
+        __ne__: Callable[[Tensor, Any], Tensor]  # type: ignore[assignment]
 
     # What it is
 
@@ -112,6 +117,7 @@ class Tensor:
             )
         if self.edge is None:
             self._requires_grad = bool(value)
+            revise()
         return self
 
     @property
@@ -251,6 +257,7 @@ class Tensor:
     def data(self, value: Tensor) -> None:
         self.array = value.array
         self.changed()
+        revise()
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
         """Call `hook(gradient)` when a backward pass knows this tensor's gradient; what it returns, if anything,
@@ -320,6 +327,19 @@ class Tensor:
         """Count a change of the values, so that a graph that saved them refuses to use them."""
         self._version[0] += 1
 
+    def share(self, source: Tensor) -> None:
+        """Be a view of another tensor: changes of either are changes of both."""
+        version = self._version = source._version
+        if state.recording and not (source.edge is None and source._requires_grad):
+            # a leaf that requires grad is never changed by something recorded, so it need not know its views
+            if len(version) == 1:
+                version.append(weakref.WeakSet())
+            version[1].add(self)
+
+    def views(self) -> list[Tensor]:
+        """The tensors alive that are views of the same memory and were made while recording; perhaps this one too."""
+        return list(self._version[1]) if len(self._version) > 1 else []
+
     def writable(self, name: str) -> Array:
         """The array, to be changed in place by the op `name`; call changed() after.
 
@@ -387,8 +407,7 @@ class _ArrayCotangents(Cotangents):
         return np.asarray(total) if isinstance(total, np.generic) else total
 
     def hook(self, function: Callable[..., Any], g: Any) -> Any:
-        replaced = function(Tensor(g))
-        return g if replaced is None else replaced.array
+        return _replaced(Tensor(g), function).array
 
 
 class _TensorCotangents(Cotangents):
@@ -401,8 +420,18 @@ class _TensorCotangents(Cotangents):
         return a + b
 
     def hook(self, function: Callable[..., Any], g: Any) -> Any:
-        replaced = function(g)
-        return g if replaced is None else replaced
+        return _replaced(g, function)
+
+
+def _replaced(g: Tensor, hook: Callable[[Tensor], Any]) -> Tensor:
+    replaced = hook(g)
+    if replaced is None:
+        return g
+    if not isinstance(replaced, Tensor) or replaced.shape != g.shape or replaced.dtype != g.dtype:
+        tensor = isinstance(replaced, Tensor)
+        given = f"{replaced.dtype} of shape {replaced.shape}" if tensor else f"a {type(replaced).__name__}"
+        raise RuntimeError(f"hook: returned {given}; expected None or a Tensor, {g.dtype} of shape {g.shape}")
+    return replaced
 
 
 def deposit(leaves: dict[Tensor, tuple[Any, bool]], algebra: Cotangents) -> None:
@@ -413,10 +442,10 @@ def deposit(leaves: dict[Tensor, tuple[Any, bool]], algebra: Cotangents) -> None
             g, ours = algebra.hook(hook, g), False
         found.append((leaf, g, ours))
     for leaf, g, ours in found:
+        # a cotangent that others may hold too must not be the memory that zero_() clears
         if isinstance(g, Tensor):
-            leaf.grad = g if leaf.grad is None else leaf.grad + g
+            leaf.grad = leaf.grad + g if leaf.grad is not None else g if ours else g.clone()
         elif leaf.grad is None:
-            # a cotangent that others may hold too must not be the memory that zero_() clears
             leaf.grad = Tensor(g if ours else state.kernels.copy(g))
         else:
             state.kernels.hold([leaf.grad])

@@ -51,7 +51,7 @@ class ActivationSlope(Op):
         return (g * _CURVATURE[ctx["activation"]](s, ctx["alpha"]),)
 
 
-_activations = {name: Activation(name) for name in ACTIVATIONS}
+_activations = {name: Activation(name) for name in ACTIVATIONS if name != "identity"}
 _slope = ActivationSlope()
 
 
@@ -88,7 +88,6 @@ def _softplus(x: Tensor, alpha: float) -> Tensor:
 
 
 _CURVATURE: dict[str, Callable[[Tensor, float], Tensor]] = {
-    "identity": _flat,
     "relu": _flat,
     "leaky_relu": _flat,
     "tanh": lambda y, alpha: -2.0 * y,

@@ -316,7 +316,7 @@ def divide(a: Operand, b: Operand) -> Tensor:
 @method
 def power(a: Operand, b: Operand) -> Tensor:
     """a to the power b; shapes broadcast."""
-    if isinstance(b, (int, float)) and b == 2:
+    if isinstance(b, (int, float)) and b == 2 and isinstance(a, Tensor) and (a.dtype.kind == "f" or isinstance(b, int)):
         return square(a)
     a, b = _pair("power", a, b)
     if a.dtype.kind in "iu" and a.dtype == b.dtype and b.size and b.array.min() < 0:
@@ -397,7 +397,8 @@ def clamp(x: Operand, min: float | None = None, max: float | None = None) -> Ten
     """
     if min is None and max is None:
         raise ValueError("clamp: expected min, max or both")
-    x = as_tensor_operand("clamp", x)
+    whole = all(limit is None or isinstance(limit, int) for limit in (min, max))
+    x = as_tensor_operand("clamp", x) if whole else floating("clamp", x)
     return _clamp(x, low=None if min is None else float(min), high=None if max is None else float(max))
 
 
@@ -474,6 +475,8 @@ for _name, _function in {
     "invert": logical_not,
 }.items():
     setattr(Tensor, f"__{_name}__", _function)
+Tensor.__rand__ = _reflected(logical_and)  # type: ignore[attr-defined]
+Tensor.__ror__ = _reflected(logical_or)  # type: ignore[attr-defined]
 Tensor.neg = negative  # type: ignore[attr-defined]
 Tensor.float = lambda x: to(x, dtypes.float32)  # type: ignore[attr-defined]
 Tensor.double = lambda x: to(x, dtypes.float64)  # type: ignore[attr-defined]

@@ -11,7 +11,7 @@ from ..kernels.spec import Array
 from ..tape import Node, state
 from ..tensor import Tensor
 from .rule import Op, Operand, as_tensor_operand, method
-from .shape import sum_to
+from .shape import reshape, sum_to
 
 _BASIC = (int, np.integer, slice, types.EllipsisType, type(None))
 
@@ -72,6 +72,13 @@ def _plain(key: Any) -> Any:
     return key
 
 
+def _kept(key: Any) -> Any:
+    """The key as it is now, whatever becomes of its arrays before backward."""
+    if isinstance(key, tuple):
+        return tuple(_kept(part) for part in key)
+    return key.copy() if isinstance(key, np.ndarray) else key
+
+
 def _take(x: Tensor, key: Any) -> Tensor:
     return (_slice if is_basic(key) else _index)(x, key=key)
 
@@ -84,6 +91,8 @@ def _getitem(x: Tensor, key: Any) -> Tensor:
         IndexError: the key does not fit the shape.
     """
     key = _plain(key)
+    if state.recording and x._requires_grad:
+        key = _kept(key)
     try:
         return _take(x, key)
     except IndexError as error:
@@ -107,12 +116,26 @@ class Overwrite(Op):
         return y
 
     def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor, Tensor]:
-        shape = ctx.shapes[1]
         taken = _take(g, ctx["key"])
-        return _overwrite(g, Tensor(np.zeros((), g.dtype)), key=ctx["key"]), sum_to(taken, shape)
+        lead = len(ctx.shapes[1]) - taken.ndim  # axes of size one that NumPy dropped
+        if lead > 0:
+            taken = reshape(taken, *(1,) * lead, *taken.shape)
+        return _overwrite(g, Tensor(np.zeros((), g.dtype)), key=ctx["key"]), sum_to(taken, ctx.shapes[1])
 
 
-_overwrite = Overwrite()
+class Stale(Op):
+    """What a view becomes when the tensor that it is a view of is changed in place by something recorded."""
+
+    differentiable = False
+
+    def vjp(self, ctx: Node, g: Tensor) -> tuple[()]:
+        raise RuntimeError(
+            f"backward: the view of shape {g.shape} was taken before {ctx['changed_by']} changed its tensor in place; "
+            "take the view again after the change, or work out of place"
+        )
+
+
+_overwrite, _stale = Overwrite(), Stale()
 
 
 def become(x: Tensor, result: Tensor, name: str) -> Tensor:
@@ -120,40 +143,47 @@ def become(x: Tensor, result: Tensor, name: str) -> Tensor:
     on what the op made.
 
     Raises:
-        RuntimeError: x is a leaf that requires grad, or a view of a tensor that does, while recording; its memory is
-            read-only.
+        RuntimeError: x is a leaf that requires grad, while recording; gradients would flow through a view, of which
+            its tensor knows nothing; x's memory is read-only.
         ValueError: result's shape is not x's.
     """
     array = x.writable(name)
     if result.shape != x.shape:
         raise ValueError(f"{name}: the result's shape {result.shape} does not fit into the tensor's {x.shape} in place")
-    if result.edge is not None and x.edge is not None and x.edge[0].op.view:
+    views = x.views()
+    if result.edge is not None and (any(v is x for v in views) or (x.edge is not None and x.edge[0].op.view)):
         raise RuntimeError(
             f"{name}: in-place change of a view of shape {x.shape} that gradients flow through; "
-            "clone() it first, or work out of place"
+            "change the tensor that it is a view of, clone() it first, or work out of place"
         )
     state.kernels.hold([x])
     state.kernels.assign(array, result.array)
     x.changed()
     if result.edge is not None:
         x._requires_grad, x.edge = True, result.edge
+        for view in views:
+            node = Node(_stale, {"changed_by": name}, [], [], (), [], (), [(view.shape, view.dtype)])
+            view._requires_grad, view.edge = True, (node, 0)
     return x
 
 
 def _setitem(x: Tensor, key: Any, values: Operand) -> None:
     key = _plain(key)
     values = as_tensor_operand("setitem", values, x)
-    if state.recording and (x.requires_grad or values.requires_grad):
-        x.writable("setitem")
-        become(x, _overwrite(x, values.to(x.dtype), key=key), "setitem")
-        return
+    array = x.writable("setitem")
     try:
-        array = x.writable("setitem")
-        state.kernels.hold([x])
-        state.kernels.assign(array, values.array, key)
-    except (IndexError, ValueError) as error:
-        raise type(error)(f"setitem: {error}; the tensor's shape is {x.shape}") from None
-    x.changed()
+        if state.recording and (x.requires_grad or values.requires_grad):
+            result = _overwrite(x, values.to(x.dtype), key=key)
+        else:
+            state.kernels.hold([x])
+            state.kernels.assign(array, values.array, key)
+            x.changed()
+            return
+    except (IndexError, ValueError, TypeError) as error:
+        raise type(error)(
+            f"setitem: {error}; the tensor's shape is {x.shape}, the values' {values.shape}"
+        ) from None
+    become(x, result, "setitem")
 
 
 Tensor.__setitem__ = _setitem  # type: ignore[method-assign,assignment]
@@ -162,7 +192,9 @@ Tensor.__setitem__ = _setitem  # type: ignore[method-assign,assignment]
 def _in_place(name: str, function: str):
     def change(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         x.writable(name)
-        result = getattr(x, function)(*args, **kwargs)
+        recorded = any(isinstance(t, Tensor) and t.requires_grad for t in (x, *args)) and state.recording
+        # what the derivative reads must outlast the change
+        result = getattr(x.clone() if recorded else x, function)(*args, **kwargs)
         if result.dtype != x.dtype and not np.can_cast(result.dtype, x.dtype, "same_kind"):
             raise TypeError(f"{name}: the result is {result.dtype}, which a {x.dtype} tensor cannot take in place")
         return become(x, result, name)

@@ -156,8 +156,10 @@ def var(x: Operand, dim: Dim = None, correction: float = 1, keepdim: bool = Fals
 
 @method
 def std(x: Operand, dim: Dim = None, correction: float = 1, keepdim: bool = False) -> Tensor:
-    """The square root of var; its derivative at a deviation of 0 is not a number."""
-    return _root(var(x, dim, correction, keepdim))
+    """The square root of var, with derivative 0 at a deviation of 0."""
+    v = var(x, dim, correction, keepdim)
+    flat = v == 0
+    return where(flat, 0.0, _root(where(flat, 1.0, v)))
 
 
 def _extremum(name: str, op: Op, x: Operand, dim: Dim, keepdim: bool) -> Tensor:
