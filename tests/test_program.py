@@ -291,3 +291,63 @@ def test_unknown_passes_are_refused() -> None:
     with pytest.raises(ValueError, match=r"unknown passes \['fold'\]"):
         rg.compile(lambda x: x, passes=("fold",))
     assert math.isclose(float(rg.compile(lambda x: x.sum(), passes=())(rg.ones(3))), 3.0)
+
+
+@given(
+    rows=st.integers(1, 30),
+    batch_size=st.integers(1, 12),
+    shuffle=st.booleans(),
+    drop_last=st.booleans(),
+    optimizer=st.sampled_from(("sgd", "adam")),
+    dropout=st.sampled_from((0.0, 0.4)),
+)
+def test_run_is_the_eager_loop(
+    backend: str, rows: int, batch_size: int, shuffle: bool, drop_last: bool, optimizer: str, dropout: float
+) -> None:
+    options = dict(rows=rows, optimizer=optimizer, dropout=dropout, schedule=True)
+    eager, compiled = regression(**options), regression(**options)
+    rg.manual_seed(3)
+    batches = rg.data.batches(eager.x, eager.y, batch_size, shuffle, 5, drop_last)
+    expected = [eager.step(x, y)[0].item() for _ in range(3) for x, y in batches]
+    rg.manual_seed(3)
+    step = rg.compile(compiled.step)
+    losses = step.run(
+        compiled.x, compiled.y, batch_size=batch_size, epochs=3, shuffle=shuffle, seed=5, drop_last=drop_last
+    )
+    np.testing.assert_allclose(losses, expected, rtol=1e-3, atol=1e-5)
+    for p, q in zip(eager.model.parameters(), compiled.model.parameters(), strict=True):
+        np.testing.assert_allclose(q.detach().numpy(), p.detach().numpy(), rtol=1e-3, atol=1e-4)
+
+
+def test_run_calls_back_and_stops(backend: str) -> None:
+    trainer = regression()
+    step = rg.compile(trainer.step)
+    seen = []
+
+    def callback(epoch: int, info: dict[str, Any]) -> bool:
+        seen.append((epoch, len(info["losses"])))
+        trainer.optimizer.param_groups[0]["lr"] = 0.0  # seen by the next epoch
+        return epoch == 2
+
+    losses = step.run(trainer.x, trainer.y, batch_size=10, epochs=9, callback=callback)
+    assert seen == [(0, 3), (1, 3), (2, 3)]
+    assert losses.shape == (9,)
+    np.testing.assert_array_equal(losses[3:6], losses[6:9])
+
+    def fail(epoch: int, info: dict[str, Any]) -> None:
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        step.run(trainer.x, trainer.y, batch_size=10, callback=fail)
+    assert np.isfinite(step(trainer.x, trainer.y)[0].item())
+
+
+def test_run_refuses_what_does_not_fit() -> None:
+    trainer = regression()
+    step = rg.compile(trainer.step)
+    with pytest.raises(ValueError, match=r"one number of rows, got \(24, 5\), \(3, 3\)"):
+        step.run(trainer.x, trainer.y[:3], batch_size=4)
+    with pytest.raises(ValueError, match="batch_size is 0"):
+        step.run(trainer.x, trainer.y, batch_size=0)
+    with pytest.raises(ValueError, match="must return its loss first"):
+        rg.compile(lambda x: x).run(trainer.x, batch_size=4)

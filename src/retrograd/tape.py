@@ -40,16 +40,6 @@ state = _ThreadState()
 
 _order = itertools.count()
 
-revision = [0]
-"""How often a setting changed that a compiled step may depend on: what requires grad, where a parameter's memory is, an
-optimizer's options, a module's mode, members and hooks. A step that has looked need not look again before it moves."""
-
-
-def revise() -> None:
-    """Count such a change."""
-    revision[0] += 1
-
-
 FREED: tuple[Any, ...] = ("freed",)
 
 

@@ -61,7 +61,10 @@ class Kernel:
             elif call[name] is not None:
                 call[name] = np.asarray(call[name])
         self.infer(**call)
-        return getattr(active, self.name)(**call)
+        made = getattr(active, self.name)(**call)
+        if type(made) is tuple:
+            return tuple(np.asarray(a) if isinstance(a, np.generic) else a for a in made)
+        return np.asarray(made) if isinstance(made, np.generic) else made
 
     def __repr__(self) -> str:
         return f"<kernel {self.name}({', '.join(self.parameters)})>"
@@ -74,14 +77,27 @@ active = SimpleNamespace(
     hold=lambda tensors: None,
     clear=lambda tensors: None,
     guard=lambda read: None,
+    read=lambda function, count: function(),
     host=lambda function, count: function(),
 )
 """The implementations in force, by kernel name; `retrograd.backends.use` fills it.
 
 Beside the kernels it has what only a table that writes calls down needs to be told: `hold(tensors)`, these lend their
 memory to the calls that follow; `clear(tensors)`, the gradients of these were dropped; `guard(read)`, what follows
-depends on what read() returns; and `host(function, count)`, which gives the `count` numbers that a Python function
-returns, at this step and at every later one."""
+depends on what read() returns; `read(function, count)`, which gives the `count`
+numbers that function() reads from settings; and `host(function, count)`, the same for a function that changes something,
+to be called at this step and at every later one."""
+
+
+revision = [0]
+"""How often a setting changed that a compiled step may depend on: the backend, what requires grad, where a parameter's
+memory is, an optimizer's options, a module's mode, members and hooks. A step that has looked need not look again before
+this moves."""
+
+
+def revise() -> None:
+    """Count such a change."""
+    revision[0] += 1
 
 
 def kernel(
@@ -90,7 +106,7 @@ def kernel(
     """Declare a kernel: the decorated function is its reference, `infer` its shape rule, `mutates` what it changes.
 
     A kernel gives inf or NaN without a warning, as IEEE arithmetic does, whatever np.seterr says; one that does no
-    `arithmetic` has none to silence.
+    `arithmetic` has none to silence. A reference may give a NumPy scalar for an array without axes.
     """
 
     def declare(reference: Callable[..., Any]) -> Kernel:
@@ -106,6 +122,7 @@ def activate(table: dict[str, Callable[..., Any]]) -> None:
     """Put a backend's implementations in force; a kernel that `table` lacks runs its reference."""
     for name, declared in TABLE.items():
         setattr(active, name, table.get(name, declared.reference))
+    revise()
 
 
 def broadcast(name: str, *arrays: Any) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 
 from .. import dtypes
-from ..kernels.spec import active
+from ..kernels.spec import active, revise
 from ..ops.creation import as_tensor
 from ..tape import RemovableHandle, no_grad, state
 from ..tensor import Tensor
@@ -78,10 +78,14 @@ class Module:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if state.kernels is not active:
-            state.kernels.guard(lambda: self.training)
+            state.kernels.guard(self._form)
         if self._forward_hooks or self._forward_pre_hooks:
             return self._call_with_hooks(args, kwargs)
         return self.forward(*args, **kwargs)
+
+    def _form(self) -> tuple[Any, ...]:
+        """What decides how the module runs: its mode, its members and its hooks."""
+        return self.training, [id(self.__dict__[name]) for name in self._registered], *self._forward_hooks
 
     def _call_with_hooks(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         for hook in list(self._forward_pre_hooks.values()):
@@ -105,7 +109,7 @@ class Module:
 
     def _register_hook(self, hooks: dict[int, Callable[..., Any]], hook: Callable[..., Any]) -> RemovableHandle:
         handle = RemovableHandle(hooks, hook)
-        Module.structure = object()
+        _restructured()
         return handle
 
     # Registering members
@@ -150,7 +154,7 @@ class Module:
             raise KeyError(f"{type(self).__name__}: attribute {name!r} already exists")
         self._registered[name] = kind
         self.__dict__[name] = value
-        Module.structure = object()
+        _restructured()
 
     def __setattr__(self, name: str, value: Any) -> None:
         kind = self.__dict__.get("_registered", {}).get(name)
@@ -166,12 +170,12 @@ class Module:
         else:
             object.__setattr__(self, name, value)
             if name == "forward":
-                Module.structure = object()
+                _restructured()
 
     def __delattr__(self, name: str) -> None:
         object.__delattr__(self, name)
         if self._registered.pop(name, None) is not None or name == "forward":
-            Module.structure = object()
+            _restructured()
 
     # Walking over them
 
@@ -311,6 +315,7 @@ class Module:
         """Set `training` here and in all modules below; returns the module."""
         for module in self.modules():
             module.training = bool(mode)
+        revise()
         return self
 
     def eval(self: M) -> M:
@@ -381,6 +386,11 @@ def clear_gradients(parameters: Iterator[Tensor] | list[Tensor], set_to_none: bo
         elif p.grad is not None:
             p.grad = p.grad.detach()
             p.grad.zero_()
+
+
+def _restructured() -> None:
+    Module.structure = object()
+    revise()
 
 
 def _join(path: str, name: str) -> str:

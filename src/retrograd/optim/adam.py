@@ -58,7 +58,7 @@ class Adam(Optimizer):
 
     def update(self, group: Mapping[str, Any], ready: Ready) -> None:
         k = thread.kernels
-        lr, beta1, beta2, eps, weight_decay = k.host(
+        lr, beta1, beta2, eps, weight_decay = k.read(
             lambda: (group["lr"], *group["betas"], group["eps"], group["weight_decay"]), 5
         )
         amsgrad = group["amsgrad"]

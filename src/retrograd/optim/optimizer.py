@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.spec import Array
+from ..kernels.spec import Array, revise
 from ..nn.module import clear_gradients
 from ..ops.creation import as_tensor
 from ..tape import enable_grad
@@ -21,6 +21,18 @@ from ..tensor import Tensor
 
 Ready = list[tuple[Tensor, Array, Array]]
 """What a step updates: (parameter, its values, its gradient), the arrays as kernels take them."""
+
+
+class Group(dict[str, Any]):
+    """A parameter group: its options by name. Compiled steps read them again after one was set."""
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        super().__setitem__(name, value)
+        revise()
+
+    def update(self, *args: Any, **options: Any) -> None:
+        super().update(*args, **options)
+        revise()
 
 
 class Optimizer:
@@ -98,9 +110,10 @@ class Optimizer:
         known = {p for group in self.param_groups for p in group["params"]}
         if len(set(params)) != len(params) or known.intersection(params):
             raise ValueError(f"{self._name}: some parameters appear twice, or in more than one group")
-        group = {**self.defaults, **param_group, "params": params}
+        group = Group({**self.defaults, **param_group, "params": params})
         self.check(group)
         self.param_groups.append(group)
+        revise()
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Clear the gradients: to None, or else to zeros."""
@@ -205,7 +218,7 @@ class Optimizer:
                     f"parameters, expected {len(ours['params'])}"
                 )
         groups = [
-            {**ours, **theirs, "params": ours["params"]} for ours, theirs in zip(self.param_groups, saved, strict=True)
+            Group({**ours, **theirs, "params": ours["params"]}) for ours, theirs in zip(self.param_groups, saved, strict=True)
         ]
         for group in groups:
             self.check(group)
@@ -217,6 +230,7 @@ class Optimizer:
         state = {own[number]: self._loaded(own[number], kept) for number, kept in state_dict["state"].items()}
         self.param_groups = groups
         self.state = defaultdict(dict, state)
+        revise()
 
     def _loaded(self, p: Tensor, kept: Mapping[str, Any]) -> dict[str, Any]:
         loaded: dict[str, Any] = {}

@@ -57,7 +57,7 @@ class RMSprop(Optimizer):
 
     def update(self, group: Mapping[str, Any], ready: Ready) -> None:
         k = thread.kernels
-        lr, alpha, eps, weight_decay, momentum = k.host(
+        lr, alpha, eps, weight_decay, momentum = k.read(
             lambda: (group["lr"], group["alpha"], group["eps"], group["weight_decay"], group["momentum"]), 5
         )
         self.count(ready)

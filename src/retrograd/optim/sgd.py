@@ -65,7 +65,7 @@ class SGD(Optimizer):
 
     def update(self, group: Mapping[str, Any], ready: Ready) -> None:
         k = thread.kernels
-        lr, momentum, dampening, weight_decay = k.host(
+        lr, momentum, dampening, weight_decay = k.read(
             lambda: (group["lr"], group["momentum"], group["dampening"], group["weight_decay"]), 4
         )
         velocity, first, nesterov = None, False, group["nesterov"]

@@ -45,7 +45,11 @@ def _fold_constants(program: Program) -> bool:
 
 
 def _is_one(operand: Operand) -> bool:
-    return operand.buffer.role == CONSTANT and operand.size == 1 and float(operand.buffer.array.flat[operand.offset]) == 1.0
+    return (
+        operand.buffer.role == CONSTANT
+        and operand.size == 1
+        and float(operand.buffer.array.flat[operand.offset]) == 1.0
+    )
 
 
 def _drop_identity(program: Program) -> bool:
@@ -135,9 +139,7 @@ def _gradient_with_activation(program: Program) -> bool:
             or not saved.contiguous
         ):
             continue
-        product.arguments.update(
-            g=activation.arguments["g"], y=saved, activation=activation.arguments["activation"]
-        )
+        product.arguments.update(g=activation.arguments["g"], y=saved, activation=activation.arguments["activation"])
         program.instructions.remove(activation)
         return True
     return False

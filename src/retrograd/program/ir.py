@@ -103,14 +103,12 @@ class Scalar:
 
     Attributes:
         number: its place in Program.scalars.
-        value: at the time of the trace.
     """
 
-    __slots__ = ("number", "value")
+    __slots__ = ("number",)
 
-    def __init__(self, number: int, value: float) -> None:
+    def __init__(self, number: int = -1) -> None:
         self.number = number
-        self.value = value
 
     def __repr__(self) -> str:
         return f"${self.number}"

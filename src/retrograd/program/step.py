@@ -10,69 +10,23 @@ from typing import Any
 import numpy as np
 
 from ..kernels.spec import Array
-from ..backends import registry
-from ..ops.rule import as_tensor_operand
 from ..tape import state
 from ..tensor import Tensor
-from .ir import CONSTANT, HELD, RESULT, TEMPORARY, Instruction, Operand, Program, c_strides
+from .containers import array_of, map_arrays, signature
+from .epochs import run_epochs
 from .fuse import fuse
+from .ir import Operand, Program
 from .memory import plan_memory
+from .plan import Plan, keep_gradients, place_results
 from .prune import prune
 from .tile import tile
-from .trace import Traced, TraceError, Tracer
+from .trace import Traced, Tracer
 
 PASSES = ("prune", "fuse", "tile", "plan_memory")
 
 
-class Plan:
-    """A traced step: its program, what it belongs to, and the backend's loaded form of it."""
-
-    def __init__(self, tracer: Tracer, program: Program, structure: Any, grads: list[tuple[Tensor, Tensor]]) -> None:
-        self.program = program
-        self.structure = structure
-        self.grads = grads
-        self.host_calls = tracer.host_calls
-        self.guards = tracer.guards
-        self.leaves = list(tracer.leaves.values())
-        self.arrays = [t.array for t in self.leaves]
-        written = {id(o.buffer.array) for i in program.instructions for o in i.written() if o.buffer.role == HELD}
-        made = {id(leaf) for leaf, _ in grads}
-        self.entry_grads = [
-            (t, g)
-            for t, g in tracer.entry_grads
-            if id(t) not in tracer.cleared and (id(t) in made or (g is not None and id(g.array) in written))
-        ]
-        self.changed = [t for t in self.leaves if id(t.array) in written]
-        self.backend = ""
-        self.loaded: Any = None
-
-    def valid(self) -> bool:
-        """Whether what the trace depended on is as it was."""
-        return (
-            all(read() == value for read, value in self.guards)
-            and all(t.array is a for t, a in zip(self.leaves, self.arrays, strict=True))
-            and all(t.grad is g for t, g in self.entry_grads)
-        )
-
-    def run(self, inputs: list[Array]) -> Any:
-        if self.backend != registry.current():
-            self.backend = registry.current()
-            self.loaded = registry.load_program(self.program)
-        scalars: list[Any] = []
-        for function, made in self.host_calls:
-            values = function()
-            scalars += values if len(made) > 1 or isinstance(values, tuple) else (values,)
-        results = [np.empty(o.shape, o.dtype) for o in self.program.results]
-        self.loaded.run(inputs, results, scalars)
-        for t in self.changed:
-            t._version[0] += 1
-        for leaf, grad in self.grads:
-            leaf.grad = grad
-        return _fill(self.structure, [Tensor(r) for r in results])
-
-
 class CompiledStep:
-    """What rg.compile returns: call it as the step itself."""
+    """What rg.compile returns: call it as the step itself, or run() it over epochs of minibatches."""
 
     def __init__(
         self, function: Callable[..., Any], passes: tuple[str, ...], cache_size: int, slice_rows: int | None
@@ -84,6 +38,7 @@ class CompiledStep:
         self._slice_rows = slice_rows
         self._plans: dict[Any, list[Plan]] = {}
         self._latest: Plan | None = None
+        self._latest_form: tuple[bool, list[tuple[tuple[int, ...], np.dtype]]] | None = None
 
     @property
     def program(self) -> Program:
@@ -93,45 +48,111 @@ class CompiledStep:
             RuntimeError: the step has not been called yet.
         """
         if self._latest is None:
-            raise RuntimeError("compile: the step has no program before its first call")
+            raise RuntimeError(f"compile: {self.__name__} has no program before its first call")
         return self._latest.program
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        inputs: list[Array] = []
-        signature = (state.recording, _signature((args, kwargs), inputs))
-        plans = self._plans.setdefault(signature, [])
-        plan = next((p for p in plans if p.valid()), None)
+        inputs: list[Array] | None = None if kwargs else self._as_before(args)
+        plan = self._latest
+        if inputs is None or plan is None or not plan.valid():
+            inputs = []
+            plan = self.plan(args, kwargs, inputs)
+        return plan.run(inputs)
+
+    def _as_before(self, args: tuple[Any, ...]) -> list[Array] | None:
+        """The arrays to run on, where the call is of the same form as the last one; else None. Made to be quick."""
+        form = self._latest_form
+        if form is None or state.recording is not form[0] or len(args) != len(form[1]):
+            return None
+        inputs = []
+        for value, (shape, dtype) in zip(args, form[1]):  # noqa: B905
+            array = value.array if isinstance(value, Tensor) else value
+            if type(array) is not np.ndarray or array.shape != shape or array.dtype != dtype:
+                return None
+            if not array.flags.c_contiguous:
+                return None
+            inputs.append(array)
+        return inputs
+
+    def plan(self, args: tuple[Any, ...], kwargs: dict[str, Any], inputs: list[Array]) -> Plan:
+        """The plan for a call with these arguments, traced now if need be; its arrays go on the list."""
+        key = (state.recording, signature((args, kwargs), inputs))
+        plan = next((p for p in self._plans.get(key, ()) if p.valid()), None)
         if plan is None:
             self._make_room()
             plan = self._trace(args, kwargs)
-            plans.append(plan)
+            self._plans.setdefault(key, []).append(plan)
         self._latest = plan
-        return plan.run(inputs)
+        plain = not kwargs and all(isinstance(a, (Tensor, np.ndarray)) for a in args)
+        self._latest_form = (state.recording, [(a.shape, a.dtype) for a in inputs]) if plain else None
+        return plan
+
+    def run(
+        self,
+        *data: Any,
+        batch_size: int,
+        epochs: int = 1,
+        shuffle: bool = False,
+        seed: int = 0,
+        drop_last: bool = False,
+        callback: Callable[[int, dict[str, Any]], Any] | None = None,
+        progress: bool = False,
+    ) -> Array:
+        """Whole epochs of minibatches: the step is called on `batch_size` rows of each array at a time.
+
+        The batches are those of rg.data.batches with the same arguments. Ctrl-C stops between two steps.
+
+        Args:
+            data: arrays or tensors with one number of rows, the arguments of the step.
+            batch_size: rows a step; the last of an epoch has what is left.
+            epochs: how often to go over the data.
+            shuffle: take the rows in another order each epoch, a function of seed and epoch alone.
+            seed: a whole number in [0, 2**64).
+            drop_last: leave out a last batch that is not full.
+            callback: called as callback(epoch, info) after each epoch (from 0); info has "losses", those of its steps,
+                and "rows_per_second". The run ends where it returns True.
+            progress: show a bar; needs tqdm, of the extra retrograd[train].
+
+        Returns:
+            the first tensor that the step returns, which must be a scalar, of each step: (steps,).
+
+        Raises:
+            ValueError: numbers of rows differ, batch_size or epochs are not positive, or the step returns no scalar.
+            ImportError: progress without tqdm.
+        """
+        return run_epochs(self, data, batch_size, epochs, shuffle, seed, drop_last, callback, progress)
 
     def _make_room(self) -> None:
         traced = sum(len(plans) for plans in self._plans.values())
-        if traced >= self._cache_size:
-            warnings.warn(
-                f"compile: {self.__name__} was traced {traced} times, for {sum(map(bool, self._plans.values()))} signatures of "
-                "its inputs; the oldest program is dropped. Keep shapes, dtypes and Python arguments the same between "
-                "calls, or raise cache_size",
-                stacklevel=4,
-            )
-            oldest = next(key for key, plans in self._plans.items() if plans)
-            self._plans[oldest].pop(0)
-            if not self._plans[oldest]:
-                del self._plans[oldest]
+        if traced < self._cache_size:
+            return
+        warnings.warn(
+            f"compile: {self.__name__} was traced {traced} times, for {len(self._plans)} signatures of its inputs; the "
+            "oldest program is dropped. Keep shapes, dtypes and Python arguments the same between calls, or raise "
+            "cache_size",
+            stacklevel=5,
+        )
+        oldest = next(iter(self._plans))
+        self._plans[oldest].pop(0)
+        if not self._plans[oldest]:
+            del self._plans[oldest]
 
     def _trace(self, args: Any, kwargs: Any) -> Plan:
         tracer = Tracer()
         inputs: list[Operand] = []
+
+        def traced(value: Any) -> Tensor:
+            like = array_of(value)
+            made = tracer.input(like.shape, like.dtype)
+            inputs.append(made.operand)
+            return Tensor(made, isinstance(value, Tensor) and value.requires_grad)  # type: ignore[arg-type]
+
         state.kernels, previous = tracer, state.kernels
         try:
-            traced_args, traced_kwargs = _traced((args, kwargs), tracer, inputs)
-            returned = self._function(*traced_args, **traced_kwargs)
+            traced_args, traced_kwargs = map_arrays(traced, (args, kwargs))
             results: list[Operand] = []
-            structure = _results(returned, tracer, results)
-            grads = _gradients(tracer)
+            returned = place_results(self._function(*traced_args, **traced_kwargs), tracer, results)
+            gradients = keep_gradients(tracer)
         except BaseException:
             for leaf in tracer.leaves.values():
                 if leaf.grad is not None and isinstance(leaf.grad.array, Traced):
@@ -141,7 +162,7 @@ class CompiledStep:
             raise
         finally:
             state.kernels = previous
-        program = Program(tracer.instructions, tracer.buffers, inputs, results, tracer.scalars)
+        program = Program(tracer.instructions, tracer.buffers, inputs, results, tracer.number_scalars())
         if "prune" in self._passes:
             prune(program)
         if "fuse" in self._passes:
@@ -149,7 +170,7 @@ class CompiledStep:
         if "tile" in self._passes:
             tile(program, self._slice_rows)
         plan_memory(program, share="plan_memory" in self._passes)
-        return Plan(tracer, program, structure, grads)
+        return Plan(tracer, program, returned, gradients)
 
 
 def compile(
@@ -180,7 +201,6 @@ def compile(
         >>> w = rg.tensor([1.0, 2.0], requires_grad=True)
         >>> @rg.compile
         ... def step(x):
-        ...     w.grad = None
         ...     loss = (w * x).sum()
         ...     loss.backward()
         ...     return loss
@@ -193,93 +213,3 @@ def compile(
     if unknown:
         raise ValueError(f"compile: unknown passes {sorted(unknown)}; expected some of {', '.join(PASSES)}")
     return CompiledStep(function, tuple(passes), cache_size, slice_rows)
-
-
-# Containers of arrays: tuples, lists and dicts, nested; everything else is a plain value
-
-
-def _is_array(value: Any) -> bool:
-    return isinstance(value, (Tensor, np.ndarray)) or hasattr(value, "__dlpack__")
-
-
-def _signature(value: Any, inputs: list[Array]) -> Any:
-    if _is_array(value):
-        array = value.array if isinstance(value, Tensor) else as_tensor_operand("compile", np.asarray(value)).array
-        if not array.flags.c_contiguous:
-            array = np.ascontiguousarray(array)
-        inputs.append(array)
-        return array.shape, array.dtype
-    if isinstance(value, (tuple, list)):
-        return type(value), tuple(_signature(v, inputs) for v in value)
-    if isinstance(value, dict):
-        return dict, tuple((k, _signature(v, inputs)) for k, v in value.items())
-    try:
-        hash(value)
-    except TypeError:
-        raise TypeError(f"compile: an argument of type {type(value).__name__} is neither an array nor hashable") from None
-    return type(value), value
-
-
-def _traced(value: Any, tracer: Tracer, inputs: list[Operand]) -> Any:
-    if _is_array(value):
-        like = value.array if isinstance(value, Tensor) else as_tensor_operand("compile", np.asarray(value)).array
-        made = tracer.input(like.shape, like.dtype)
-        inputs.append(made.operand)
-        tensor = Tensor(made)  # type: ignore[arg-type]
-        tensor._requires_grad = isinstance(value, Tensor) and value.requires_grad
-        return tensor
-    if isinstance(value, (tuple, list)):
-        return type(value)(_traced(v, tracer, inputs) for v in value)
-    if isinstance(value, dict):
-        return {k: _traced(v, tracer, inputs) for k, v in value.items()}
-    return value
-
-
-class _Slot:
-    """Where the n-th result goes in what the step returns."""
-
-    def __init__(self, n: int) -> None:
-        self.n = n
-
-
-def _results(value: Any, tracer: Tracer, results: list[Operand]) -> Any:
-    if isinstance(value, Tensor):
-        operand = tracer.operand(value.array)
-        buffer = operand.buffer
-        whole = operand.contiguous and operand.offset == 0 and operand.size == buffer.size
-        if buffer.role != TEMPORARY or not whole:
-            operand = tracer.copy(Traced(operand)).operand
-        operand.buffer.role = RESULT
-        results.append(operand)
-        return _Slot(len(results) - 1)
-    if isinstance(value, (tuple, list)):
-        return type(value)(_results(v, tracer, results) for v in value)
-    if isinstance(value, dict):
-        return {k: _results(v, tracer, results) for k, v in value.items()}
-    return value
-
-
-def _fill(structure: Any, tensors: list[Tensor]) -> Any:
-    if isinstance(structure, _Slot):
-        return tensors[structure.n]
-    if isinstance(structure, (tuple, list)):
-        return type(structure)(_fill(s, tensors) for s in structure)
-    if isinstance(structure, dict):
-        return {k: _fill(s, tensors) for k, s in structure.items()}
-    return structure
-
-
-def _gradients(tracer: Tracer) -> list[tuple[Tensor, Tensor]]:
-    """The leaves whose grad the step made, each with the tensor that will hold it from step to step."""
-    found = []
-    for leaf in list(tracer.leaves.values()):
-        if leaf.grad is None or not isinstance(leaf.grad.array, Traced):
-            continue
-        operand = leaf.grad.array.operand
-        if operand.buffer.role != TEMPORARY or operand.strides != c_strides(operand.shape) or operand.offset:
-            operand = tracer.copy(leaf.grad.array).operand
-        operand.buffer.role = HELD
-        operand.buffer.array = np.zeros(operand.shape, operand.dtype)
-        leaf.grad = Tensor(operand.buffer.array)
-        found.append((leaf, leaf.grad))
-    return found

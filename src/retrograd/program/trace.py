@@ -146,7 +146,9 @@ class Tracer:
         self.instructions: list[Instruction] = []
         self.buffers: list[Buffer] = []
         self.scalars: list[Scalar] = []
-        self.host_calls: list[tuple[Callable[[], Any], list[Scalar]]] = []
+        self.reads: list[tuple[Callable[[], Any], int]] = []
+        self.host_calls: list[tuple[Callable[[], Any], int]] = []
+        self.host_scalars: list[Scalar] = []
         self.held: dict[int, tuple[Tensor | np.ndarray, Buffer]] = {}
         self.leaves: dict[int, Tensor] = {}
         self.cleared: set[int] = set()
@@ -157,7 +159,9 @@ class Tracer:
         if name not in TABLE:
             raise AttributeError(name)
         kernel = TABLE[name]
-        call = getattr(self, f"_{name}", None) if name in ("reshape", "transpose", "broadcast_to", "slice_view") else None
+        call = (
+            getattr(self, f"_{name}", None) if name in ("reshape", "transpose", "broadcast_to", "slice_view") else None
+        )
 
         def record(*args: Any, **attributes: Any) -> Any:
             return self._record(kernel, dict(zip(kernel.parameters, args, strict=False)) | attributes)
@@ -226,12 +230,26 @@ class Tracer:
 
     # Calls
 
+    def read(self, function: Callable[[], Any], count: int) -> tuple[Scalar, ...]:
+        """Numbers that are read from settings, again whenever those may have changed."""
+        made = [Scalar() for _ in range(count)]
+        self.scalars += made
+        self.reads.append((function, count))
+        return tuple(made)
+
     def host(self, function: Callable[[], Any], count: int) -> tuple[Scalar, ...]:
         """Numbers that Python works out at each call of the step, before its program runs."""
-        made = [Scalar(len(self.scalars) + i, 0.0) for i in range(count)]
-        self.scalars += made
-        self.host_calls.append((function, made))
+        made = [Scalar() for _ in range(count)]
+        self.host_scalars += made
+        self.host_calls.append((function, count))
         return tuple(made)
+
+    def number_scalars(self) -> list[Scalar]:
+        """All of them, those that are read first."""
+        scalars = self.scalars + self.host_scalars
+        for number, scalar in enumerate(scalars):
+            scalar.number = number
+        return scalars
 
     def _record(self, kernel: Kernel, call: dict[str, Any]) -> Any:
         for name in kernel.arrays & call.keys():

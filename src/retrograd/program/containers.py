@@ -1,0 +1,64 @@
+"""Containers of arrays: tuples, lists and dicts, nested, of arrays and plain values; what a step takes and returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..kernels.spec import Array
+from ..ops.rule import as_tensor_operand
+from ..tensor import Tensor
+
+
+def is_array(value: Any) -> bool:
+    """Whether a value is an array of some kind: a tensor, a NumPy array, or what lends its memory by DLPack."""
+    return isinstance(value, (Tensor, np.ndarray)) or hasattr(value, "__dlpack__")
+
+
+def array_of(value: Any) -> Array:
+    """The C-contiguous array, of a dtype that tensors hold, that an argument stands for; its own memory if possible."""
+    if isinstance(value, Tensor):
+        array = value.array
+    else:
+        array = value if isinstance(value, np.ndarray) else np.from_dlpack(value)
+        array = as_tensor_operand("compile", array).array
+    return array if array.flags.c_contiguous else np.ascontiguousarray(array).reshape(array.shape)
+
+
+def map_arrays(function: Callable[[Any], Any], value: Any) -> Any:
+    """The container with function(array) in place of each array."""
+    if is_array(value):
+        return function(value)
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(map_arrays(function, v) for v in value))
+    if isinstance(value, (tuple, list)):
+        return type(value)(map_arrays(function, v) for v in value)
+    if isinstance(value, dict):
+        return {k: map_arrays(function, v) for k, v in value.items()}
+    return value
+
+
+def signature(value: Any, arrays: list[Array]) -> Any:
+    """What a program is made for: the container with (shape, dtype) in place of each array, hashable. The arrays go on
+    the list.
+
+    Raises:
+        TypeError: a value in it is neither an array nor hashable.
+    """
+    if is_array(value):
+        array = array_of(value)
+        arrays.append(array)
+        return array.shape, array.dtype
+    if isinstance(value, (tuple, list)):
+        return type(value), tuple(signature(v, arrays) for v in value)
+    if isinstance(value, dict):
+        return dict, tuple((k, signature(v, arrays)) for k, v in value.items())
+    try:
+        hash(value)
+    except TypeError:
+        raise TypeError(
+            f"compile: an argument of type {type(value).__name__} is neither an array nor hashable"
+        ) from None
+    return type(value), value

@@ -1,0 +1,115 @@
+"""Whole epochs of minibatches through a compiled step: as many steps as fit into a moment go in one call."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+
+from ..data import epoch_order
+from ..kernels.spec import Array
+from ..tape import state
+from ..tensor import Tensor
+from .containers import array_of
+
+PATIENCE = 0.03
+"""Seconds that one call may take: Ctrl-C is noticed after it."""
+
+
+def run_epochs(
+    step: Any,
+    data: tuple[Any, ...],
+    batch_size: int,
+    epochs: int,
+    shuffle: bool,
+    seed: int,
+    drop_last: bool,
+    callback: Callable[[int, dict[str, Any]], Any] | None,
+    progress: bool,
+) -> Array:
+    """CompiledStep.run()."""
+    for name, value in (("batch_size", batch_size), ("epochs", epochs)):
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+            raise ValueError(f"run: {name} is {value!r}, expected a whole number >= 1")
+    arrays = [array_of(d) for d in data]
+    if not arrays or any(a.ndim == 0 for a in arrays) or len({len(a) for a in arrays}) != 1:
+        shapes = ", ".join(str(a.shape) for a in arrays) or "nothing"
+        raise ValueError(f"run: expected arrays of one number of rows, got {shapes}")
+    rows = len(arrays[0])
+    losses: list[Array] = []
+    with _bar(progress, epochs) as bar:
+        for epoch in range(epochs):
+            order = epoch_order(rows, seed, epoch) if shuffle else None
+            start = time.perf_counter()
+            made = _epoch(step, arrays, order, batch_size, drop_last)
+            seconds = time.perf_counter() - start
+            losses.append(made)
+            info = {"losses": made, "rows_per_second": rows / seconds if seconds else 0.0}
+            if bar is not None:
+                bar.set_postfix(loss=f"{np.mean(made):.4g}", rows_per_s=f"{info['rows_per_second']:,.0f}")
+                bar.update()
+            if callback is not None and callback(epoch, info) is True:
+                break
+    return np.concatenate(losses)
+
+
+def _bar(progress: bool, epochs: int) -> AbstractContextManager[Any]:
+    if not progress:
+        return nullcontext()
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        raise ImportError("run: progress=True needs tqdm; pip install 'retrograd[train]'") from None
+    return tqdm(total=epochs, unit="epoch")
+
+
+def _epoch(step: Any, arrays: list[Array], order: Array | None, batch_size: int, drop_last: bool) -> Array:
+    rows = len(arrays[0])
+    whole, rest = divmod(rows, batch_size)
+    losses = []
+    if whole:
+        losses.append(_steps(step, arrays, order, 0, batch_size, whole))
+    if rest and not drop_last:
+        losses.append(_steps(step, arrays, order, whole * batch_size, rest, 1))
+    return np.concatenate(losses) if losses else np.empty(0, np.float32)
+
+
+def _steps(step: Any, arrays: list[Array], order: Array | None, first: int, size: int, count: int) -> Array:
+    """`count` steps on `size` rows each, from place `first` of the order on; returns their losses."""
+    made: list[Any] = []
+    plan = step.plan(tuple(Tensor(a[:size]) for a in arrays), {}, [])
+    loss = plan.program.results[0] if plan.program.results else None
+    if loss is None or loss.size != 1:
+        raise ValueError(f"run: {step.__name__} must return its loss first, a tensor of one element")
+    if hasattr(plan.loaded, "run_steps"):
+        return _many(plan, arrays, order, first, size, count)
+    for start in range(first, first + count * size, size):
+        rows = slice(start, start + size) if order is None else order[start : start + size]
+        batch = [a[rows] if order is None else state.kernels.gather_rows(a, rows) for a in arrays]
+        results = [np.empty(o.shape, o.dtype) for o in plan.program.results]
+        plan.loaded.run(batch, results, plan.numbers())
+        plan.finish()
+        made.append(results[0].reshape(()))
+        plan = plan if plan.valid() else step.plan(tuple(map(Tensor, batch)), {}, [])
+    return np.array(made, loss.dtype)
+
+
+def _many(plan: Any, arrays: list[Array], order: Array | None, first: int, size: int, count: int) -> Array:
+    """_steps() where the backend runs many in one call: first one, then as many as fit into PATIENCE."""
+    losses = np.empty(count, plan.program.results[0].dtype)
+    done, chunk = 0, 1
+    while done < count:
+        chunk = min(chunk, count - done)
+        begin = first + done * size
+        numbers = [plan.numbers() for _ in range(chunk if plan.has_effects else 1)]
+        start = time.perf_counter()
+        rows = None if order is None else order[begin : begin + chunk * size]
+        plan.loaded.run_steps(arrays, rows, begin, numbers, losses[done : done + chunk])
+        seconds = time.perf_counter() - start
+        plan.finish()
+        done += chunk
+        chunk = max(1, int(chunk * min(8.0, PATIENCE / max(seconds, 1e-6))))
+    return losses
