@@ -37,7 +37,7 @@ def load() -> Backend:
             "numba": numba.__version__,
             "llvmlite": llvmlite.__version__,
             "vectors": f"{vector.BYTES} bytes",
-            "threads": f"{parallel.get_num_threads()}, Python's own (no Numba threading layer)",
+            "threads": f"{parallel.get_num_threads()} of Python's (no Numba threading layer)",
         }
 
     return Backend("numba", table, parallel.set_num_threads, describe)

@@ -12,7 +12,7 @@ from ...kernels.loss import Loss
 from ...kernels.spec import Array
 from . import elementary
 from .jit import FLOATS, core, flat, plain, plus
-from .reduction import CHUNK, row_maximum, vector_scratch
+from .reduction import CHUNK, row_sum, rows_at_once, shifted_exp
 
 __all__ = ["bce_with_logits_loss", "cross_entropy_loss", "huber_loss", "l1_loss", "mse_loss"]
 
@@ -153,23 +153,22 @@ def cross_entropy_of_indices(x, target, scale, loss, dx):
     """x and dx (rows, classes), target (rows,). Returns the first row whose target is no class, or -1."""
     rows, classes = x.shape
     t = x.dtype.type
-    scratch = vector_scratch(x)
+    step = rows_at_once(x)
+    tops = np.empty(step, x.dtype)
     total = 0.0
-    for i in range(rows):
-        label = target[i]
-        if label < 0 or label >= classes:
-            return i
-        top = row_maximum(x.reshape(x.size), i * classes, classes, scratch)
-        part = t(0)
-        for j in range(classes):
-            e = elementary.exp(x[i, j] - top)
-            dx[i, j] = e
-            part = plus(part, e)
-        total += math.log(part) - (x[i, label] - top)
-        slope = t(scale) / part
-        for j in range(classes):
-            dx[i, j] *= slope
-        dx[i, label] -= t(scale)
+    for start in range(0, rows, step):
+        a, labels, e = x[start : start + step], target[start : start + step], dx[start : start + step]
+        shifted_exp(a, tops, e)
+        for i in range(len(a)):
+            label = labels[i]
+            if label < 0 or label >= classes:
+                return start + i
+            weight = row_sum(e, i)
+            total += math.log(weight) - (a[i, label] - tops[i])
+            slope = t(scale) / weight
+            for j in range(classes):
+                e[i, j] *= slope
+            e[i, label] -= t(scale)
     loss[()] = total * scale
     return -1
 
@@ -179,24 +178,20 @@ def cross_entropy_of_probabilities(x, target, scale, loss, dx):
     """x, target and dx (rows, classes)."""
     rows, classes = x.shape
     t = x.dtype.type
-    scratch = vector_scratch(x)
+    step = rows_at_once(x)
+    tops = np.empty(step, x.dtype)
     total = 0.0
-    for i in range(rows):
-        top = row_maximum(x.reshape(x.size), i * classes, classes, scratch)
-        part = t(0)
-        weight = t(0)
-        for j in range(classes):
-            e = elementary.exp(x[i, j] - top)
-            dx[i, j] = e
-            part = plus(part, e)
-            weight = plus(weight, target[i, j])
-        log_part = math.log(part)
-        row = t(0)
-        slope = t(scale) * weight / part
-        for j in range(classes):
-            p = target[i, j]
-            term = t(0) if p == 0 else p * (log_part - (x[i, j] - top))  # 0 * inf counts as 0
-            row = plus(row, term)
-            dx[i, j] = slope * dx[i, j] - t(scale) * p
-        total += row
+    for start in range(0, rows, step):
+        a, p, e = x[start : start + step], target[start : start + step], dx[start : start + step]
+        shifted_exp(a, tops, e)
+        for i in range(len(a)):
+            weight = row_sum(e, i)
+            log_weight = math.log(weight)
+            slope = t(scale) * row_sum(p, i) / weight
+            row = t(0)
+            for j in range(classes):
+                term = p[i, j] * (log_weight - (a[i, j] - tops[i]))
+                row = plus(row, t(0) if p[i, j] == 0 else term)  # 0 * inf counts as 0
+                e[i, j] = slope * e[i, j] - t(scale) * p[i, j]
+            total += row
     loss[()] = total * scale

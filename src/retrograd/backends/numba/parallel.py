@@ -18,7 +18,7 @@ from ...kernels.spec import Array
 CHEAP = 1 << 19
 """Elements a thread needs to be worth its start, in cores that mostly move memory."""
 
-COSTLY = 1 << 16
+COSTLY = 1 << 17
 """The same for cores that take an exponential, or as much work, an element."""
 
 _count = 1

@@ -60,9 +60,8 @@ def block(key, counter):
 def bits(key, offset, words):
     """The words of the blocks from `offset` on."""
     whole = words.size // 4
-    quads = words[: 4 * whole].reshape(whole, 4)
     for i in range(whole):
-        quads[i, 0], quads[i, 1], quads[i, 2], quads[i, 3] = block(key, offset + np.uint64(i))
+        words[4 * i], words[4 * i + 1], words[4 * i + 2], words[4 * i + 3] = block(key, offset + np.uint64(i))
     if 4 * whole < words.size:
         last = block(key, offset + np.uint64(whole))
         for j in range(words.size - 4 * whole):

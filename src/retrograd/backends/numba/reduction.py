@@ -108,7 +108,7 @@ def sum_middle(x, scale, y):
 
 
 @core
-def row_maximum(x, start, n, lanes):
+def maximum(x, start, n, lanes):
     """The largest of the n elements from `start` on; NaN are passed over, and -inf is that of none.
 
     x has one axis; `lanes` is scratch, a vector long.
@@ -130,39 +130,66 @@ def row_maximum(x, start, n, lanes):
 
 
 @inlined
-def vector_scratch(x):
-    return np.empty(BYTES // x.itemsize, x.dtype)
+def rows_at_once(x):
+    """How many rows of x to work on between one pass over them and the next, so that they stay in the cache."""
+    return max(1, CHUNK // x.shape[1])
+
+
+@core
+def shifted_exp(x, tops, e):
+    """tops = the largest element of each row and e = exp(x - tops); x, e (rows, n), tops (rows or more,)."""
+    n = x.shape[1]
+    each, lanes = x.reshape(x.size), np.empty(BYTES // x.itemsize, x.dtype)
+    for i in range(len(x)):
+        top = maximum(each, i * n, n, lanes)
+        tops[i] = top
+        for j in range(n):
+            e[i, j] = x[i, j] - top
+    # rows may be short: in one loop over all of them exp fills the vectors
+    flat = e.reshape(e.size)
+    for i in range(flat.size):
+        flat[i] = elementary.exp(flat[i])
+
+
+@core
+def row_sum(x, i):
+    """The sum of row i of x."""
+    total = x.dtype.type(0)
+    for j in range(x.shape[1]):
+        total = plus(total, x[i, j])
+    return total
 
 
 @core
 def logsumexp_rows(x, y):
     """y = log(sum(exp(x))) over each row; x (rows, n), y (rows,)."""
-    n = x.shape[1]
-    scratch = vector_scratch(x)
-    for i in range(y.size):
-        top = row_maximum(x.reshape(x.size), i * n, n, scratch)
-        if math.isinf(top):
-            top = x.dtype.type(0)  # what exp is shifted by: an infinite maximum would make inf - inf
-        total = x.dtype.type(0)
-        for j in range(n):
-            total = plus(total, elementary.exp(x[i, j] - top))
-        y[i] = math.log(total) + top
+    step = rows_at_once(x)
+    scratch, tops = np.empty((step, x.shape[1]), x.dtype), np.empty(step, x.dtype)
+    for start in range(0, len(x), step):
+        a, b = x[start : start + step], y[start : start + step]
+        e = scratch[: len(a)]
+        shifted_exp(a, tops, e)
+        for i in range(len(a)):
+            if math.isinf(tops[i]):  # and inf - inf made NaN
+                tops[i] = 0
+                for j in range(a.shape[1]):
+                    e[i, j] = elementary.exp(a[i, j])
+            b[i] = math.log(row_sum(e, i)) + tops[i]
 
 
 @core
 def softmax_rows(x, y):
     """y = softmax(x) along each row; (rows, n)."""
     rows, n = x.shape
-    scratch = vector_scratch(x)
-    for i in range(rows):
-        top = row_maximum(x.reshape(x.size), i * n, n, scratch)
-        total = x.dtype.type(0)
-        for j in range(n):
-            e = elementary.exp(x[i, j] - top)
-            y[i, j] = e
-            total = plus(total, e)
-        for j in range(n):
-            y[i, j] /= total
+    step = rows_at_once(x)
+    tops = np.empty(step, x.dtype)
+    for start in range(0, rows, step):
+        e = y[start : start + step]
+        shifted_exp(x[start : start + step], tops, e)
+        for i in range(len(e)):
+            total = row_sum(e, i)
+            for j in range(n):
+                e[i, j] /= total
 
 
 @core
@@ -181,17 +208,15 @@ def softmax_backward_rows(g, y, d):
 def log_softmax_rows(x, y):
     """y = x - log(sum(exp(x))) along each row; (rows, n)."""
     rows, n = x.shape
-    scratch = vector_scratch(x)
-    for i in range(rows):
-        top = row_maximum(x.reshape(x.size), i * n, n, scratch)
-        total = x.dtype.type(0)
-        for j in range(n):
-            z = x[i, j] - top
-            y[i, j] = z
-            total = plus(total, elementary.exp(z))
-        log_total = math.log(total)
-        for j in range(n):
-            y[i, j] -= log_total
+    step = rows_at_once(x)
+    tops = np.empty(step, x.dtype)
+    for start in range(0, rows, step):
+        a, b = x[start : start + step], y[start : start + step]
+        shifted_exp(a, tops, b)
+        for i in range(len(a)):
+            log_total = math.log(row_sum(b, i))
+            for j in range(n):
+                b[i, j] = (a[i, j] - tops[i]) - log_total
 
 
 @core
@@ -199,8 +224,6 @@ def log_softmax_backward_rows(g, y, d):
     """d = g - exp(y) * sum(g) along each row; (rows, n)."""
     rows, n = g.shape
     for i in range(rows):
-        total = g.dtype.type(0)
-        for j in range(n):
-            total = plus(total, g[i, j])
+        total = row_sum(g, i)
         for j in range(n):
             d[i, j] = g[i, j] - elementary.exp(y[i, j]) * total
