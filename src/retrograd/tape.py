@@ -4,8 +4,8 @@ A Node is one op that ran. It points backwards only: to the nodes, or leaf tenso
 points from a node to its results. So a graph has no cycles, and reference counting alone frees what is abandoned. The
 tape knows no op by name: it asks a node's op for the cotangents of its inputs.
 
-The sweep is reverse accumulation (Griewank and Walther, Evaluating Derivatives (2008), section 3.2): nodes in the reverse
-of the order in which they were recorded, which needs neither recursion nor a sort.
+The sweep is reverse accumulation (Griewank and Walther, Evaluating Derivatives (2008), section 3.2): nodes in the
+reverse of the order in which they were recorded, which needs neither recursion nor a sort.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Node:
         arrays: the operands and outputs that the op's vjp reads (`op.saves`), or FREED.
         versions: for each of those, its version counter and the count when it was saved.
         residuals: arrays that the op's forward kept for its vjp beside them.
-        outputs: (shape, dtype) of each output.
+        outputs: how many outputs there are.
         hooks: output index → functions to call on its cotangent.
     """
 
@@ -80,9 +80,9 @@ class Node:
         inputs: list[Any],
         shapes: list[Any],
         arrays: tuple[Array, ...],
-        versions: list[tuple[list[int], int]],
+        versions: list[tuple[list[Any], int]],
         residuals: tuple[Any, ...],
-        outputs: list[tuple[Any, Any]],
+        outputs: int,
     ) -> None:
         self.op = op
         self.attributes = attributes
@@ -241,45 +241,45 @@ def sweep(roots: list[tuple[Any, Any]], algebra: Cotangents, retain: bool) -> di
     Returns:
         leaf tensor → (its cotangent, whether the sweep made that array, so that nothing else can hold it).
     """
-    pending: dict[Node, list[Any]] = {}
-    ours: dict[Node, list[bool]] = {}
+    pending: dict[int, tuple[Node, list[Any], list[bool]]] = {}  # order → the node, its cotangents, which are ours
     leaves: dict[Any, tuple[Any, bool]] = {}
-    heap: list[tuple[int, Node]] = []
-
-    def arrive(where: Any, g: Any, fresh: bool) -> None:
-        if type(where) is tuple:
-            node, i = where
-            slots = pending.get(node)
-            if slots is None:
-                slots = pending[node] = [None] * len(node.outputs)
-                ours[node] = [False] * len(slots)
-                heapq.heappush(heap, (-node.order, node))
-            if slots[i] is None:
-                slots[i], ours[node][i] = g, fresh
+    heap: list[int] = []  # of the orders of what is pending, negated
+    places, arrived, fresh = [where for where, _ in roots], [g for _, g in roots], False
+    while True:
+        for where, g in zip(places, arrived, strict=True):
+            if where is None or g is None:
+                continue
+            if type(where) is tuple:
+                node, i = where
+                order = -node.order
+                if order not in pending:
+                    heapq.heappush(heap, order)
+                    pending[order] = node, [None] * node.outputs, [False] * node.outputs
+                _, gs, ours = pending[order]
+                if gs[i] is None:
+                    gs[i], ours[i] = g, fresh
+                else:
+                    gs[i], ours[i] = algebra.add(gs[i], g, ours[i]), True
+            elif where in leaves:
+                have, is_ours = leaves[where]
+                leaves[where] = algebra.add(have, g, is_ours), True
             else:
-                slots[i], ours[node][i] = algebra.add(slots[i], g, ours[node][i]), True
-        elif where in leaves:
-            have, is_ours = leaves[where]
-            leaves[where] = algebra.add(have, g, is_ours), True
-        else:
-            leaves[where] = g, fresh
-
-    for where, g in roots:
-        arrive(where, g, False)
-    while heap:
-        node = heapq.heappop(heap)[1]
-        gs = pending.pop(node)
-        del ours[node]
+                leaves[where] = g, fresh
+        if not heap:
+            return leaves
+        node, gs, _ = pending.pop(heapq.heappop(heap))
         if node.hooks:
-            for i, hooks in node.hooks.items():
-                for function in list(hooks.values()):
-                    if gs[i] is not None:
-                        gs[i] = algebra.hook(function, gs[i])
-        node.check()
-        cotangents, fresh = algebra.pull(node, gs)
-        for where, g in zip(node.inputs, cotangents, strict=True):
-            if where is not None and g is not None:
-                arrive(where, g, fresh)
+            _run_hooks(node.hooks, gs, algebra)
+        if node.arrays:
+            node.check()
+        places = node.inputs
+        arrived, fresh = algebra.pull(node, gs)
         if not retain:
             node.release()
-    return leaves
+
+
+def _run_hooks(hooks: dict[int, dict[int, Callable[..., Any]]], gs: list[Any], algebra: Cotangents) -> None:
+    for i, functions in hooks.items():
+        for function in list(functions.values()):
+            if gs[i] is not None:
+                gs[i] = algebra.hook(function, gs[i])

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import dtypes
-from .kernels.spec import Array
-from .tape import Cotangents, Node, RemovableHandle, no_grad, revise, state, sweep
+from .kernels.spec import Array, revise
+from .tape import Cotangents, Node, RemovableHandle, set_grad_enabled, state, sweep
 
 
 class Tensor:
@@ -177,7 +177,8 @@ class Tensor:
     __hash__ = object.__hash__
 
     def __repr__(self) -> str:
-        values = np.array2string(self.array, separator=", ", prefix=f"{self._constructor}(", precision=4, threshold=1000)
+        prefix = f"{self._constructor}("
+        values = np.array2string(self.array, separator=", ", prefix=prefix, precision=4, threshold=1000)
         if self.size == 0:
             values = f"[], shape={self.shape}"
         facts = [values]
@@ -319,7 +320,8 @@ class Tensor:
         seed = _seed(self, gradient)
         algebra = _TensorCotangents() if create_graph else _ArrayCotangents()
         root = (self.edge or self, seed if create_graph else seed.array)
-        deposit(sweep([root], algebra, create_graph if retain_graph is None else retain_graph), algebra)
+        with set_grad_enabled(create_graph):
+            deposit(sweep([root], algebra, create_graph if retain_graph is None else retain_graph), algebra)
 
     # In place
 
@@ -388,22 +390,26 @@ def _seed(tensor: Tensor, gradient: Tensor | Array | None) -> Tensor:
 class _ArrayCotangents(Cotangents):
     """A first derivative: cotangents are arrays, and nothing is recorded."""
 
+    def __init__(self) -> None:
+        self.kernels = state.kernels
+
     def pull(self, node: Node, gs: list[Any]) -> tuple[Any, bool]:
-        rule = node.op.vjp_kernels
-        if rule is not None:
-            cotangents = rule(state.kernels, node, *gs)
+        op = node.op
+        if op.vjp_kernels is not None:
+            cotangents = op.vjp_kernels(self.kernels, node, *gs)
             if cotangents is not None:
-                # a NumPy function of arrays without axes gives a scalar
-                return [np.asarray(c) if isinstance(c, np.generic) else c for c in cotangents], node.op.fresh
-        with no_grad():
-            tensors = node.op.vjp(node, *[None if g is None else Tensor(g) for g in gs])
+                if any([isinstance(c, np.generic) for c in cotangents]):
+                    # a NumPy function of arrays without axes gives a scalar
+                    cotangents = [np.asarray(c) if isinstance(c, np.generic) else c for c in cotangents]
+                return cotangents, op.fresh
+        tensors = op.vjp(node, *[None if g is None else Tensor(g) for g in gs])
         return [None if t is None else t.array for t in tensors], False
 
     def add(self, a: Any, b: Any, a_is_ours: bool) -> Any:
         if a_is_ours:
-            state.kernels.accumulate(a, b)
+            self.kernels.accumulate(a, b)
             return a
-        total = state.kernels.add(a, b)
+        total = self.kernels.add(a, b)
         return np.asarray(total) if isinstance(total, np.generic) else total
 
     def hook(self, function: Callable[..., Any], g: Any) -> Any:

@@ -9,8 +9,14 @@ Example:
     (array(2.), array([ 0., -2.]))
 """
 
-from . import activation, elementwise, index, loss, product, random, reduction, update, view
+from importlib import import_module as _import_module
+
 from .spec import TABLE as _TABLE
 
+FAMILIES = ("activation", "elementwise", "index", "loss", "product", "random", "reduction", "update", "view")
+"""The modules of this package that declare kernels."""
+
+for _family in FAMILIES:
+    _import_module(f".{_family}", __name__)
 globals().update(_TABLE)
 __all__ = sorted(_TABLE)

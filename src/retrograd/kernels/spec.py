@@ -85,8 +85,8 @@ active = SimpleNamespace(
 Beside the kernels it has what only a table that writes calls down needs to be told: `hold(tensors)`, these lend their
 memory to the calls that follow; `clear(tensors)`, the gradients of these were dropped; `guard(read)`, what follows
 depends on what read() returns; `read(function, count)`, which gives the `count`
-numbers that function() reads from settings; and `host(function, count)`, the same for a function that changes something,
-to be called at this step and at every later one."""
+numbers that function() reads from settings; and `host(function, count)`, the same for a function that changes
+something, to be called at this step and at every later one."""
 
 
 revision = [0]

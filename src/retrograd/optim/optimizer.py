@@ -218,7 +218,8 @@ class Optimizer:
                     f"parameters, expected {len(ours['params'])}"
                 )
         groups = [
-            Group({**ours, **theirs, "params": ours["params"]}) for ours, theirs in zip(self.param_groups, saved, strict=True)
+            Group({**ours, **theirs, "params": ours["params"]})
+            for ours, theirs in zip(self.param_groups, saved, strict=True)
         ]
         for group in groups:
             self.check(group)

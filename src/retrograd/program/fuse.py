@@ -45,11 +45,9 @@ def _fold_constants(program: Program) -> bool:
 
 
 def _is_one(operand: Operand) -> bool:
-    return (
-        operand.buffer.role == CONSTANT
-        and operand.size == 1
-        and float(operand.buffer.array.flat[operand.offset]) == 1.0
-    )
+    if operand.buffer.role != CONSTANT or operand.size != 1:
+        return False
+    return float(operand.buffer.array.flat[operand.offset]) == 1.0
 
 
 def _drop_identity(program: Program) -> bool:
@@ -100,7 +98,7 @@ def _readers(program: Program, operand: Operand) -> list[Instruction]:
 
 def _product_with_activation(program: Program) -> bool:
     """linear_forward without activation, read by an activation alone: one call."""
-    for n, product in enumerate(program.instructions):
+    for product in program.instructions:
         if product.kernel != "linear_forward" or product.arguments.get("activation", "identity") != "identity":
             continue
         z = product.outputs[0]

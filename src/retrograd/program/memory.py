@@ -14,8 +14,8 @@ Life = tuple[Buffer, int, int, int]
 
 
 def plan_memory(program: Program, share: bool = True) -> None:
-    """Give each temporary its place: in the arena, or, if it holds one slice of the batch at a time, in the slice arena,
-    of which every thread has its own.
+    """Give each temporary its place: in the arena, or, if it holds one slice of the batch at a time, in the slice
+    arena, of which every thread has its own.
 
     Args:
         program: changed in place: `place` of its temporaries, `arena_bytes` and `slice_bytes`.
@@ -23,12 +23,12 @@ def plan_memory(program: Program, share: bool = True) -> None:
     """
     local = {number for segment in program.segments for number in segment.local}
     lives = _lives(program.instructions)
-    program.arena_bytes = _place([(b, b.nbytes, f, l) for b, f, l in lives if b.number not in local], share)
+    program.arena_bytes = _place([(b, b.nbytes, f, t) for b, f, t in lives if b.number not in local], share)
     program.slice_bytes = 0
     for segment in program.segments:
         slices = [
-            (b, b.nbytes // segment.rows * segment.slice_rows, f, l)
-            for b, f, l in _lives(segment.instructions)
+            (b, b.nbytes // segment.rows * segment.slice_rows, f, t)
+            for b, f, t in _lives(segment.instructions)
             if b.number in segment.local
         ]
         program.slice_bytes = max(program.slice_bytes, _place(slices, share))

@@ -183,8 +183,8 @@ def compile(
     """Turn a step into one program that the backend runs in one call.
 
     The step is any function written with the public API: forward, loss, backward, optimizer, or a forward pass alone.
-    Its first call, for each signature of its inputs (shapes, dtypes, Python values, training mode), runs it with tensors
-    that hold no numbers, to write down the kernel calls; every call runs the program. Parameters, optimizer state and
+    Its first call, for each signature of its inputs (shapes, dtypes, Python values, training mode), runs it with
+    tensors that hold no numbers, to write down the kernel calls; every call runs the program. Parameters, optimizer state and
     learning rates are read at each call. What the step returns comes back as tensors without history.
 
     Args:

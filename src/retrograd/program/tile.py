@@ -208,9 +208,9 @@ def _matmul(i: Instruction, batch: int, batched: Batched) -> Rows | None:
     if _leads(a, batch) and batched(a) and _sliceable(a, batched) and not batched(b):
         return Rows({"a": 0, 0: 0})
     turned = a._replace(shape=a.shape[::-1], strides=a.strides[::-1])
-    if _leads(turned, batch) and batched(a) and _sliceable(turned, batched):
-        if _leads(b, batch) and batched(b) and _sliceable(b, batched):
-            return Rows({"a": 1, "b": 0}, (0,))
+    both = _leads(turned, batch) and _leads(b, batch) and batched(a) and batched(b)
+    if both and _sliceable(turned, batched) and _sliceable(b, batched):
+        return Rows({"a": 1, "b": 0}, (0,))
     return None
 
 

@@ -16,9 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..kernels.spec import TABLE, Kernel, Spec
-from ..tape import state
 from ..tensor import Tensor
-from .ir import CONSTANT, HELD, INPUT, TEMPORARY, Buffer, Instruction, Operand, Program, Scalar, c_strides
+from .ir import CONSTANT, HELD, INPUT, TEMPORARY, Buffer, Instruction, Operand, Scalar, c_strides
 
 _PACKAGE = str(Path(__file__).parent.parent)
 
@@ -35,9 +34,9 @@ def _user_line() -> str:
 
 def _refuse(what: str) -> TraceError:
     return TraceError(
-        f"compile: {what} of a tensor whose value is not known yet, at {_user_line()}; while a step is traced, tensors have "
-        "shapes but no numbers. Return the tensor from the step and look at it outside; for a branch use rg.where(), "
-        "rg.maximum() or rg.clamp(); or leave @rg.compile away"
+        f"compile: {what} of a tensor whose value is not known yet, at {_user_line()}; while a step is traced, "
+        "tensors have shapes but no numbers. Return the tensor from the step and look at it outside; for a branch use "
+        "rg.where(), rg.maximum() or rg.clamp(); or leave @rg.compile away"
     )
 
 
@@ -139,6 +138,10 @@ def _sliced(x: Operand, key: Any) -> Operand:
     return Operand(x.buffer, offset, tuple(shape), tuple(strides))
 
 
+VIEWS = ("reshape", "transpose", "broadcast_to", "slice_view")
+"""Kernels that only look at memory another way: no call is written down for them."""
+
+
 class Tracer:
     """A kernel table that writes calls down. `tracer.name(…)` for each kernel of the vocabulary."""
 
@@ -159,9 +162,7 @@ class Tracer:
         if name not in TABLE:
             raise AttributeError(name)
         kernel = TABLE[name]
-        call = (
-            getattr(self, f"_{name}", None) if name in ("reshape", "transpose", "broadcast_to", "slice_view") else None
-        )
+        call = getattr(self, f"_{name}") if name in VIEWS else None
 
         def record(*args: Any, **attributes: Any) -> Any:
             return self._record(kernel, dict(zip(kernel.parameters, args, strict=False)) | attributes)
