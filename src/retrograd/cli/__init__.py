@@ -114,11 +114,21 @@ def _add_train(commands: Any) -> None:
         **_one_of("task", ("classification", "regression")),
         help="by default, texts, bools and few different integers are classes, other numbers a regression's target",
     )
-    add("--missing", **_one_of("policy", ("error", "mean")), default="error", help="for missing inputs: %(default)s")
+    add(
+        "--missing",
+        **_one_of("policy", ("error", "mean")),
+        default="error",
+        help="what to do with a missing input (default: %(default)s)",
+    )
     add("--categorical", **_LIST, help="columns of the .csv to take as categories even where they hold numbers")
     add("--drop", **_LIST, help="columns of the .csv to leave out")
-    add("--test-fraction", **_FRACTION, default=0.2, help="the share of rows held out for the test: %(default)s")
-    add("--val-fraction", **_FRACTION, default=0.1, help="the share of rows to validate on: %(default)s")
+    add(
+        "--test-fraction",
+        **_FRACTION,
+        default=0.2,
+        help="the share of rows held out for the test (default: %(default)s)",
+    )
+    add("--val-fraction", **_FRACTION, default=0.1, help="the share of rows to validate on (default: %(default)s)")
 
     add = parser.add_argument_group("network").add_argument
     add(
@@ -126,18 +136,33 @@ def _add_train(commands: Any) -> None:
         type=_widths,
         default="128,128",
         metavar="N,N",
-        help="the widths of the hidden layers, or none for a linear model: %(default)s",
+        help="the widths of the hidden layers, or none for a linear model (default: %(default)s)",
     )
-    add("--activation", **_one_of("activation", ACTIVATIONS), default="relu", help="%(default)s")
-    add("--dropout", **_FRACTION, default=0.2, help="the share of hidden values that a step leaves out: %(default)s")
+    add("--activation", **_one_of("activation", ACTIVATIONS), default="relu", help="(default: %(default)s)")
+    add(
+        "--dropout",
+        **_FRACTION,
+        default=0.2,
+        help="the share of hidden values that a step leaves out (default: %(default)s)",
+    )
 
     add = parser.add_argument_group("training").add_argument
-    add("--epochs", **_COUNT, default=100, help="at most so many passes over the training rows: %(default)s")
-    add("--patience", **_COUNT, default=20, help="epochs without a better validation before it stops: %(default)s")
-    add("--batch-size", **_COUNT, default=32, help="rows a step: %(default)s")
-    add("--optimizer", **_one_of("optimizer", train.OPTIMIZERS), default="adam", help="%(default)s")
+    add("--epochs", **_COUNT, default=100, help="at most so many passes over the training rows (default: %(default)s)")
+    add(
+        "--patience",
+        **_COUNT,
+        default=20,
+        help="epochs without a better validation before it stops (default: %(default)s)",
+    )
+    add("--batch-size", **_COUNT, default=32, help="rows a step (default: %(default)s)")
+    add("--optimizer", **_one_of("optimizer", train.OPTIMIZERS), default="adam", help="(default: %(default)s)")
     add("--lr", **_RATE, help="the learning rate; 0.001 by default, of sgd (with momentum 0.9) 0.01")
-    add("--seed", **_SEED, default=0, help="of the split, the first weights, the order and dropout: %(default)s")
+    add(
+        "--seed",
+        **_SEED,
+        default=0,
+        help="of the split, the first weights, the order and dropout (default: %(default)s)",
+    )
     _add_running(parser)
 
     add = parser.add_argument_group("output").add_argument
@@ -158,7 +183,9 @@ def _add_predict(commands: Any) -> None:
     parser.add_argument("data", metavar="DATA", help="a .csv with the model's columns, or an .npz with an array X")
     parser.add_argument("--out", metavar="FILE", help="where to write; to standard output by default")
     parser.add_argument(
-        "--missing", **_one_of("policy", ("error", "mean")), help="for missing inputs; by default as in training"
+        "--missing",
+        **_one_of("policy", ("error", "mean")),
+        help="what to do with a missing input; as in training by default",
     )
     _add_running(parser)
     parser.add_argument("--quiet", action="store_true", help="print nothing beside the predictions")

@@ -39,14 +39,15 @@ def extra(module: str) -> Any:
     Raises:
         CommandError: it is not installed; says how to install it.
     """
+    package = module.partition(".")[0]
     try:
-        return importlib.import_module(module)
+        importlib.import_module(package)
     except ModuleNotFoundError as error:
-        package = module.partition(".")[0]
         if error.name != package:
             raise
         name = {"sklearn": "scikit-learn"}.get(package, package)
         raise CommandError(f"{name} is not installed: pip install 'retrograd[train]'") from None
+    return importlib.import_module(module)
 
 
 @contextlib.contextmanager

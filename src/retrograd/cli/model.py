@@ -13,10 +13,10 @@ from .. import nn, serialization
 from ..kernels.spec import Array
 from ..ops.creation import as_tensor
 from ..tape import no_grad
-from .dataset import Target, Task
 from .errors import CommandError, extra, reading
 from .output import writing
 from .preprocess import Preprocessing
+from .target import Target, Task
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -28,8 +28,11 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "sigmoid": nn.Sigmoid,
 }
 
-FORMAT = "1"
-"""Of the metadata that save() writes; another number is another layout."""
+METADATA = "retrograd"
+"""The one key of the file's metadata: with more, their order, and so the file, would differ from run to run."""
+
+FORMAT = 1
+"""Of what save() writes; another number is another layout."""
 
 CHUNK = 4096
 """Rows that go through the network at once when it predicts."""
@@ -99,6 +102,7 @@ class Model:
     def save(self, path: str) -> None:
         """Write it as safetensors: the weights, what preprocessing takes, and the rest as JSON in the metadata."""
         facts = {
+            "format": FORMAT,
             "target": self.target,
             "task": self.task,
             "labels": self.labels,
@@ -112,7 +116,7 @@ class Model:
         tensors: dict[str, Any] = {f"network.{name}": t for name, t in self.network.state_dict().items()}
         tensors |= {f"preprocessing.{name}": array for name, array in self.preprocessing.arrays().items()}
         with writing(path):
-            serialization.save(tensors, os.path.realpath(path), {"retrograd": FORMAT, "model": json.dumps(facts)})
+            serialization.save(tensors, os.path.realpath(path), {METADATA: json.dumps(facts)})
 
     @staticmethod
     def load(path: str) -> Model:
@@ -128,9 +132,9 @@ class Model:
             tensors, metadata = serialization.load(path), serialization.load_metadata(path)
         except ValueError as error:
             raise CommandError(f"{path}: damaged, or not a safetensors file: {error.__cause__ or error}") from None
-        if metadata.get("retrograd") != FORMAT or "model" not in metadata:
+        facts = json.loads(metadata.get(METADATA, "{}"))
+        if facts.pop("format", None) != FORMAT:
             raise CommandError(f"{path}: not a model that this version of `retrograd train` wrote")
-        facts = json.loads(metadata["model"])
         of_preprocessing = facts.pop("preprocessing")
         arrays = {name: tensors.pop(f"preprocessing.{name}").numpy() for name in ("mean", "scale")}
         preprocessing = Preprocessing(

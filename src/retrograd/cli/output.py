@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from typing import TextIO
 
 from ..serialization import replacing
 from .errors import CommandError
@@ -26,16 +27,17 @@ class _Probed(Exception):
     """Leaves replacing() without replacing."""
 
 
-def write_text(path: str, text: str) -> None:
-    """Put the text, as UTF-8, in the place of the file; what is no regular file (/dev/stdout) is written to directly.
+@contextlib.contextmanager
+def opened(path: str) -> Iterator[TextIO]:
+    """A text file, UTF-8, that takes the place of `path` at the block's end, if nothing was raised in it; what is no
+    regular file (/dev/stdout) is written to directly.
 
     Raises:
-        CommandError: it cannot be written; the file is as it was.
+        CommandError: it cannot be written; what was there stays.
     """
     with writing(path), contextlib.ExitStack() as stack:
         name = path if _is_special(path) else stack.enter_context(replacing(os.path.realpath(path)))
-        with open(name, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
+        yield stack.enter_context(open(name, "w", encoding="utf-8", newline=""))
 
 
 @contextlib.contextmanager

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import dataclasses
-import io
 import os
 import sys
 from typing import Any
@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from ..kernels.spec import Array
-from . import dataset
-from .dataset import Table
+from . import csv_file, dataset
 from .errors import CommandError, UsageError
 from .model import Model
-from .output import check_writable, write_text
+from .output import check_writable, opened
+from .table import Table, numbered
 
 
 def run(args: argparse.Namespace) -> None:
@@ -30,17 +30,13 @@ def run(args: argparse.Namespace) -> None:
     if args.missing:
         model.preprocessing = dataclasses.replace(model.preprocessing, impute=args.missing == "mean")
     table = read(args.data, model)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     columns = predict(model, table)
-    writer.writerow(columns)
-    writer.writerows(zip(*columns.values(), strict=True))
-    if args.out:
-        write_text(args.out, text.getvalue())
-        if not args.quiet:
-            print(f"{len(table):,} predictions in {args.out}")
-    else:
-        sys.stdout.write(text.getvalue())
+    with opened(args.out) if args.out else contextlib.nullcontext(sys.stdout) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+    if args.out and not args.quiet:
+        print(f"{len(table):,} predictions in {args.out}")
 
 
 def read(path: str, model: Model) -> Table:
@@ -51,11 +47,12 @@ def read(path: str, model: Model) -> Table:
     """
     preprocessing = model.preprocessing
     if dataset.is_csv(path):
-        return dataset.read_csv_inputs(path, preprocessing.names, tuple(preprocessing.categories))
+        return csv_file.read_csv_inputs(path, preprocessing.names, tuple(preprocessing.categories))
     table, _ = dataset.read_npz(path, with_target=False)
-    if table.names != preprocessing.names or preprocessing.categories:
-        expected = f"{len(preprocessing.names)} columns" if preprocessing.names[:1] == ("x0",) else "a .csv with names"
-        raise CommandError(f"{path}: X has shape {table.numbers.shape}, the model takes {expected}")
+    if preprocessing.categories or preprocessing.names != numbered(len(preprocessing.names)):
+        raise CommandError(f"{path}: the model takes a .csv, for it was trained on named columns")
+    if table.names != preprocessing.names:
+        raise CommandError(f"{path}: X has shape {table.numbers.shape}, the model takes {preprocessing.inputs} columns")
     return table
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from ..kernels.spec import Array
-from .dataset import Table
 from .errors import CommandError
+from .table import Table, is_missing
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,9 @@ class Preprocessing:
         """Means and standard deviations over `rows` of the table; categories over all of it.
 
         Raises:
-            CommandError: a value is missing and impute is False, or a column has no value at all.
+            CommandError: a column has no value there.
         """
         categories = {name: sorted(set(values) - {None}) for name, values in table.texts.items()}
-        if not impute:
-            table.check_complete()
         matrix = _encode(table, table.names, categories)[rows]
         present = ~np.isnan(matrix)
         count = present.sum(0)
@@ -56,9 +54,12 @@ class Preprocessing:
             raise CommandError(f"{table.source}: column {name!r} has no value in the training rows; leave it out")
         mean = np.where(present, matrix, 0).sum(0, dtype=np.float64) / count
         deviation = np.sqrt(np.where(present, np.square(matrix - mean), 0).sum(0) / count)
-        constant = np.fmax.reduce(matrix) == np.fmin.reduce(matrix)
+        lowest = np.fmin.reduce(matrix)  # NaN only where all are
+        constant = lowest == np.fmax.reduce(matrix)
         category = np.arange(len(mean)) >= len(table.names)
-        return Preprocessing(table.names, categories, mean, np.where(constant | category, 1.0, deviation), impute)
+        # of a constant column the value itself, which its rounded mean may miss
+        mean, scale = np.where(constant, lowest, mean), np.where(constant | category, 1.0, deviation)
+        return Preprocessing(table.names, categories, mean, scale, impute)
 
     def __call__(self, table: Table) -> Array:
         """The network's inputs, (rows, inputs) float32.
@@ -70,12 +71,10 @@ class Preprocessing:
         if not self.impute:
             table.check_complete()
         for name, known in self.categories.items():
-            unseen = ~np.isin(table.texts[name], [*known, None])
-            if unseen.any():
-                row = int(np.argmax(unseen))
-                raise CommandError(
-                    f"{table.place(row, name)}: {table.texts[name][row]!r} is not a category of the training data"
-                )
+            expected = {*known, None}
+            for row, value in enumerate(table.texts[name]):
+                if value not in expected:
+                    raise CommandError(f"{table.place(row, name)}: {value!r} is not a category of the training data")
         matrix = (_encode(table, self.names, self.categories) - self.mean) / self.scale
         return np.nan_to_num(matrix, copy=False, nan=0.0).astype(np.float32)
 
@@ -93,7 +92,7 @@ def _encode(table: Table, names: tuple[str, ...], categories: dict[str, list[str
     for name, known in categories.items():
         values = table.texts[name]
         one_hot = (values[:, None] == np.array(known, object)).astype(np.float64)
-        one_hot[np.equal(values, None)] = np.nan
+        one_hot[is_missing(values)] = np.nan
         blocks.append(one_hot)
     return np.concatenate(blocks, axis=1)
 

@@ -19,11 +19,12 @@ from ..nn import functional as F
 from ..ops.random import manual_seed
 from ..tensor import Tensor
 from . import dataset
-from .dataset import Table, Target
 from .errors import CommandError, UsageError, extra
 from .model import Model
-from .output import check_writable, write_text
+from .output import check_writable, opened
 from .preprocess import Preprocessing
+from .table import Table
+from .target import Target
 
 OPTIMIZERS: dict[str, tuple[Callable[..., optim.Optimizer], dict[str, float]]] = {
     "sgd": (optim.SGD, {"lr": 1e-2, "momentum": 0.9}),
@@ -36,8 +37,12 @@ OPTIMIZERS: dict[str, tuple[Callable[..., optim.Optimizer], dict[str, float]]] =
 
 def run(args: argparse.Namespace) -> None:
     """Train, report on standard output, and write the files that were asked for."""
+    if args.test_fraction + args.val_fraction >= 1:
+        raise UsageError("--test-fraction and --val-fraction together leave no rows to train on")
     _check_outputs(args)
     table, target = dataset.load(args.data, args.target, args.task, args.categorical, args.drop)
+    if args.missing == "error":
+        table.check_complete()
     rows = dataset.split(
         target.values if target.labels else None, len(table), args.test_fraction, args.val_fraction, args.seed
     )
@@ -60,7 +65,8 @@ def run(args: argparse.Namespace) -> None:
     if args.json:
         metrics = _metrics(args, table, target, rows, model, history, best, result)
         metrics["timings"] = {"training_seconds": seconds, "rows_per_second": rate}
-        write_text(args.json, json.dumps(metrics, indent=2, allow_nan=False) + "\n")
+        with opened(args.json) as file:
+            file.write(json.dumps(metrics, indent=2, allow_nan=False) + "\n")
     if not args.quiet:
         print(f"model      {args.out}" if args.out else "model      not saved; --out model.safetensors keeps it")
 
@@ -96,7 +102,9 @@ def fit(
         return float(loss.item())
 
     history: list[dict[str, Any]] = []
-    best, best_rank, best_weights = 0, (-math.inf,), {}
+    best = 0
+    best_rank: tuple[float, ...] = (-math.inf,)
+    best_weights: dict[str, Array] = {}
     with _progress(args, len(goal)) as bar:
         for epoch in range(1, args.epochs + 1):
             bar.set_description_str(f"epoch {epoch}/{args.epochs}", refresh=False)
