@@ -29,11 +29,18 @@ def matmul(a: Array, b: Array) -> Array:
     m, k = a.shape
     n = b.shape[1]
     c = _empty((m, n), dtype)
-    a_address, a_row, a_column = matrix(a)
-    b_address, b_row, b_column = matrix(b)
-    if run(pointer(c), a_address, 0, a_row, a_column, b_address, 0, b_row, b_column, 1, m, n, k):
+    try:
+        operands = pointer(a), 0, k, 1, pointer(b), 0, n, 1
+    except ValueError:
+        operands = _one_matrix(a) + _one_matrix(b)
+    if run(pointer(c), *operands, 1, m, n, k):
         raise out_of_memory("matmul")
     return c
+
+
+def _one_matrix(x: Array) -> tuple[Any, ...]:
+    address, row, column = matrix(x)
+    return address, 0, row, column
 
 
 def _batched(run: Callable[..., int], a: Array, b: Array) -> Array:
@@ -60,15 +67,13 @@ def linear_forward(x: Array, w: Array, b: Array | None = None, activation: str =
     if run is None:
         return reference.linear_forward.reference(x, w, b, activation)
     rows, columns = x.shape
-    out = w.shape[0]
+    out = len(w)
     y = _empty((rows, out), dtype)
-    x_address, x_row, x_column = matrix(x)
-    w_address, w_row, w_column = matrix(w)
-    bias = NULL if b is None else contiguous(b)
-    if run(
-        pointer(y), x_address, x_row, x_column, w_address, w_row, w_column, bias, rows, columns, out,
-        _ACTIVATIONS[activation],
-    ):  # fmt: skip
+    try:
+        operands = pointer(x), columns, 1, pointer(w), columns, 1, NULL if b is None else pointer(b)
+    except ValueError:
+        operands = *matrix(x), *matrix(w), NULL if b is None else contiguous(b)
+    if run(pointer(y), *operands, rows, columns, out, _ACTIVATIONS[activation]):
         raise out_of_memory("linear_forward")
     return y
 
@@ -88,17 +93,26 @@ def linear_backward(
     if run is None:
         return reference.linear_backward.reference(g, x, w, y, activation, need_x, need_w, need_b)
     rows, columns = x.shape
-    out = w.shape[0]
+    out = len(w)
     dx = _empty((rows, columns), dtype) if need_x else None
     dw = _empty((out, columns), dtype) if need_w else None
     db = _empty(out, dtype) if need_b else None
-    x_address, x_row, x_column = matrix(x)
-    w_address, w_row, w_column = matrix(w)
+    if activation == "identity":
+        y = None
+    try:
+        operands = pointer(g), NULL if y is None else pointer(y), pointer(x), columns, 1, pointer(w), columns, 1
+    except ValueError:
+        operands = contiguous(g), NULL if y is None else contiguous(y), *matrix(x), *matrix(w)
     if run(
-        pointer(dx) if need_x else NULL, pointer(dw) if need_w else NULL, pointer(db) if need_b else NULL,
-        contiguous(g), NULL if activation == "identity" else contiguous(y), x_address, x_row, x_column,
-        w_address, w_row, w_column, rows, columns, out, _ACTIVATIONS[activation],
-    ):  # fmt: skip
+        NULL if dx is None else pointer(dx),
+        NULL if dw is None else pointer(dw),
+        NULL if db is None else pointer(db),
+        *operands,
+        rows,
+        columns,
+        out,
+        _ACTIVATIONS[activation],
+    ):
         raise out_of_memory("linear_backward")
     return dx, dw, db
 
