@@ -90,8 +90,7 @@ def _steps(step: Any, arrays: list[Array], order: Array | None, first: int, size
         rows = slice(start, start + size) if order is None else order[start : start + size]
         batch = [a[rows] if order is None else state.kernels.gather_rows(a, rows) for a in arrays]
         results = [np.empty(o.shape, o.dtype) for o in plan.program.results]
-        plan.loaded.run(batch, results, plan.numbers())
-        plan.finish()
+        plan.run_into(batch, results)
         made.append(results[0].reshape(()))
         plan = plan if plan.valid() else step.plan(tuple(map(Tensor, batch)), {}, [])
     return np.array(made, loss.dtype)

@@ -14,6 +14,9 @@ from .ir import HELD, RESULT, TEMPORARY, Operand, Program, c_strides
 from .trace import Traced, Tracer
 
 
+_empty = np.empty
+
+
 class Plan:
     """What CompiledStep keeps for one signature.
 
@@ -22,6 +25,9 @@ class Plan:
         program: after its passes.
         returned: what the function returned, a Result in place of each tensor.
         gradients: the leaves whose grad the step makes, each with the tensor that holds it from step to step.
+
+    Attributes:
+        loaded: the program as the backend in force runs it.
     """
 
     def __init__(self, tracer: Tracer, program: Program, returned: Any, gradients: list[tuple[Tensor, Tensor]]) -> None:
@@ -41,8 +47,8 @@ class Plan:
             if id(t) not in tracer.cleared and (id(t) in made or (g is not None and id(g.array) in written))
         ]
         self._versions = [t._version for t in leaves if id(t.array) in written]
-        self._backend = ""
-        self._loaded: Any = None
+        self._specs = [(o.shape, o.dtype) for o in program.results]
+        self._load()
         self._numbers = _numbers(self._reads)
         self._revision = -1  # the trace itself may have changed what it depended on
 
@@ -60,15 +66,13 @@ class Plan:
                 return False
             self._numbers = _numbers(self._reads)
             self._revision = revision[0]
+            if self._backend != registry.current():
+                self._load()
         return not self._entry_grads or all(t.grad is g for t, g in self._entry_grads)
 
-    @property
-    def loaded(self) -> Any:
-        """The program as the backend in force runs it."""
-        if self._backend != registry.current():
-            self._backend = registry.current()
-            self._loaded = registry.load_program(self.program)
-        return self._loaded
+    def _load(self) -> None:
+        self.loaded = registry.load_program(self.program)
+        self._backend = registry.current()
 
     def numbers(self) -> list[Any]:
         """The values of the program's scalars for the step to come; what Python has to do for it is done."""
@@ -76,16 +80,15 @@ class Plan:
 
     def run(self, inputs: list[Array]) -> Any:
         """One step; valid() must have held. Returns what the user's function does."""
-        results = [np.empty(shape, dtype) for shape, dtype in self._result_specs]
-        self.loaded.run(inputs, results, self.numbers())
-        self.finish()
-        if type(self._returned) is Result:
-            return Tensor(results[0])
-        return map_results(self._returned, results)
+        results = [_empty(shape, dtype) for shape, dtype in self._specs]
+        self.run_into(inputs, results)
+        returned = self._returned
+        return Tensor(results[0]) if type(returned) is Result else map_results(returned, results)
 
-    @property
-    def _result_specs(self) -> list[tuple[tuple[int, ...], np.dtype]]:
-        return [(o.shape, o.dtype) for o in self.program.results]
+    def run_into(self, inputs: list[Array], results: list[Array]) -> None:
+        """One step, its results into the arrays given."""
+        self.loaded.run(inputs, results, self.numbers() if self._host_calls else self._numbers)
+        self.finish()
 
     def finish(self) -> None:
         """After steps have run: count the changes of what they wrote, and show the gradients."""

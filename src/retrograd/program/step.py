@@ -37,8 +37,9 @@ class CompiledStep:
         self._cache_size = cache_size
         self._slice_rows = slice_rows
         self._plans: dict[Any, list[Plan]] = {}
-        self._latest: Plan | None = None
-        self._latest_form: tuple[bool, list[tuple[tuple[int, ...], np.dtype]]] | None = None
+        self._latest: Any = None
+        self._latest_form: list[tuple[tuple[int, ...], np.dtype]] | None = None
+        self._latest_recording = True
 
     @property
     def program(self) -> Program:
@@ -52,27 +53,20 @@ class CompiledStep:
         return self._latest.program
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        inputs: list[Array] | None = None if kwargs else self._as_before(args)
-        plan = self._latest
-        if inputs is None or plan is None or not plan.valid():
-            inputs = []
-            plan = self.plan(args, kwargs, inputs)
-        return plan.run(inputs)
-
-    def _as_before(self, args: tuple[Any, ...]) -> list[Array] | None:
-        """The arrays to run on, where the call is of the same form as the last one; else None. Made to be quick."""
-        form = self._latest_form
-        if form is None or state.recording is not form[0] or len(args) != len(form[1]):
-            return None
+        # the quick way, for a call of the same form as the last one
+        form, plan = self._latest_form, self._latest
+        if form is not None and not kwargs and len(args) == len(form) and state.recording is self._latest_recording:
+            inputs: list[Array] = []
+            for value, (shape, dtype) in zip(args, form):  # noqa: B905
+                array = value.array if isinstance(value, Tensor) else value
+                if type(array) is not np.ndarray or array.shape != shape or array.dtype != dtype:
+                    break
+                inputs.append(array if array.flags.c_contiguous else array_of(array))
+            else:
+                if plan.valid():
+                    return plan.run(inputs)
         inputs = []
-        for value, (shape, dtype) in zip(args, form[1]):  # noqa: B905
-            array = value.array if isinstance(value, Tensor) else value
-            if type(array) is not np.ndarray or array.shape != shape or array.dtype != dtype:
-                return None
-            if not array.flags.c_contiguous:
-                return None
-            inputs.append(array)
-        return inputs
+        return self.plan(args, kwargs, inputs).run(inputs)
 
     def plan(self, args: tuple[Any, ...], kwargs: dict[str, Any], inputs: list[Array]) -> Plan:
         """The plan for a call with these arguments, traced now if need be; its arrays go on the list."""
@@ -84,7 +78,8 @@ class CompiledStep:
             self._plans.setdefault(key, []).append(plan)
         self._latest = plan
         plain = not kwargs and all(isinstance(a, (Tensor, np.ndarray)) for a in args)
-        self._latest_form = (state.recording, [(a.shape, a.dtype) for a in inputs]) if plain else None
+        self._latest_form = [(a.shape, a.dtype) for a in inputs] if plain else None
+        self._latest_recording = state.recording
         return plan
 
     def run(
@@ -184,8 +179,8 @@ def compile(
 
     The step is any function written with the public API: forward, loss, backward, optimizer, or a forward pass alone.
     Its first call, for each signature of its inputs (shapes, dtypes, Python values, training mode), runs it with
-    tensors that hold no numbers, to write down the kernel calls; every call runs the program. Parameters, optimizer state and
-    learning rates are read at each call. What the step returns comes back as tensors without history.
+    tensors that hold no numbers, to write down the kernel calls; every call runs the program. Parameters, optimizer
+    state and learning rates are read at each call. What the step returns comes back as tensors without history.
 
     Args:
         function: the step; its arguments are arrays, tensors, containers of them, or plain Python values.
