@@ -55,7 +55,8 @@ class Backend:
 
 
 _loaded: dict[str, Backend | BackendUnavailable] = {}
-_current: Backend
+_current: Backend | Exception
+"""The backend in force; or why what the environment asks for cannot be."""
 
 
 def _load(name: str) -> Backend | BackendUnavailable:
@@ -79,7 +80,7 @@ def missing() -> dict[str, str]:
 
 def current() -> str:
     """The name of the backend in force."""
-    return _current.name
+    return _in_force().name
 
 
 def describe(name: str) -> dict[str, str]:
@@ -89,7 +90,7 @@ def describe(name: str) -> dict[str, str]:
 
 def load_program(program: Any) -> Any:
     """The program in the form that the backend in force runs: an object with run(inputs, results, scalars)."""
-    return _current.load_program(program)
+    return _in_force().load_program(program)
 
 
 def _require(name: str) -> Backend:
@@ -122,18 +123,33 @@ class use:
     """
 
     def __init__(self, name: str) -> None:
-        global _current
         backend = _require(_best() if name == "auto" else name)
         self._previous = globals().get("_current", backend)
-        _current = backend
-        backend.set_num_threads(threads.count())
-        activate(backend.table)
+        _put_in_force(backend)
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, *exception: object) -> None:
-        use(self._previous.name)
+        _put_in_force(self._previous)
+
+
+def _put_in_force(backend: Backend | Exception) -> None:
+    global _current
+    if isinstance(backend, Backend):
+        backend.set_num_threads(threads.count())
+    _current = backend
+    activate(backend.table if isinstance(backend, Backend) else dict.fromkeys(TABLE, _refuse))
+
+
+def _in_force() -> Backend:
+    if isinstance(_current, Exception):
+        raise type(_current)(*_current.args)
+    return _current
+
+
+def _refuse(*arrays: Any, **attributes: Any) -> Any:
+    return _in_force()
 
 
 def _best() -> str:
@@ -147,7 +163,7 @@ def set_num_threads(n: int) -> None:
         ValueError: n is not a whole number >= 1.
     """
     threads.set_count(n)
-    _current.set_num_threads(n)
+    _in_force().set_num_threads(n)
 
 
 def get_num_threads() -> int:
@@ -156,4 +172,13 @@ def get_num_threads() -> int:
     return threads.count()
 
 
-use(os.environ.get("RETROGRAD_BACKEND", "").strip().lower() or "auto")
+def _follow_environment() -> None:
+    """Where the environment asks for what cannot be, the import succeeds and the first use raises the error: until
+    then a program can report it in its own way, or use() another backend."""
+    try:
+        use(os.environ.get("RETROGRAD_BACKEND", "").strip().lower() or "auto")
+    except (BackendUnavailable, ValueError) as reason:
+        _put_in_force(reason)
+
+
+_follow_environment()
