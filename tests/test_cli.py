@@ -587,6 +587,21 @@ def test_where_threads_come_from():
     assert "1 (from RETROGRAD_NUM_THREADS)" in out
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("RETROGRAD_BACKEND", "nunba", "unknown backend 'nunba'. Available: "),
+        ("RETROGRAD_NUM_THREADS", "two", "RETROGRAD_NUM_THREADS='two': expected a whole number >= 1"),
+    ],
+)
+def test_an_environment_that_cannot_be_followed(variable, value, message):
+    process = command("info", env=os.environ | {variable: value})
+    out, err = process.communicate()
+    assert (process.returncode, out) == (1, "")
+    assert err.startswith(f"retrograd: {message}")
+    assert err.count("\n") == 1
+
+
 def test_control_c():
     process = command("train", "--epochs", 10**6, "--patience", 10**6, "--out", "m.safetensors")
     for line in process.stdout:

@@ -71,7 +71,7 @@ def _fail(message: str, status: int) -> int:
 def _backend(name: str | None) -> backends.use:
     try:
         return backends.use(name or backends.current())
-    except backends.BackendUnavailable as reason:
+    except (backends.BackendUnavailable, ValueError) as reason:  # ValueError: RETROGRAD_NUM_THREADS is no number
         known = (*backends.MODULES, "auto")
         kind = UsageError if name and name not in known else CommandError
         raise kind(f"{reason}{suggestion(name or '', known)}") from None

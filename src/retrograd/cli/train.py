@@ -102,19 +102,19 @@ def fit(
         return float(loss.item())
 
     history: list[dict[str, Any]] = []
-    best = 0
+    best, latest = 0, ""
     best_rank: tuple[float, ...] = (-math.inf,)
     best_weights: dict[str, Array] = {}
     with _progress(args, len(goal)) as bar:
         for epoch in range(1, args.epochs + 1):
             bar.set_description_str(f"epoch {epoch}/{args.epochs}", refresh=False)
-            entry: dict[str, Any] = {"epoch": epoch, "loss": _epoch(step, batches, bar)}
+            entry: dict[str, Any] = {"epoch": epoch, "loss": _epoch(step, batches, bar, latest)}
             rank: tuple[float, ...] = (epoch,)
             if len(validation[0]):
                 metrics = score(model, *validation)
                 entry |= {f"val_{name}": value for name, value in metrics.items()}
                 rank = (metrics["accuracy"], -metrics["loss"]) if model.labels else (-metrics["rmse"],)
-                bar.set_postfix_str(f"loss {entry['loss']:.4f}, validation {_metric(metrics)}", refresh=False)
+                latest = f", validation {_metric(metrics)}"
             if not math.isfinite(entry["loss"] + entry.get("val_loss", 0)):
                 lower = settings["lr"] / 10
                 raise CommandError(f"training diverged: the loss is not finite in epoch {epoch}; try --lr {lower:g}")
@@ -128,8 +128,9 @@ def fit(
     return history, best
 
 
-def _epoch(step: Callable[[Tensor, Tensor], float], batches: data.Batches, bar: Any) -> float:
-    """The mean loss of an epoch's rows; it ends early at a loss that is not finite, and returns that."""
+def _epoch(step: Callable[[Tensor, Tensor], float], batches: data.Batches, bar: Any, latest: str) -> float:
+    """The mean loss of an epoch's rows, shown beside the `latest` validation; it ends early at a loss that is not
+    finite, and returns that."""
     total, rows = 0.0, 0
     for x, y in batches:
         loss = step(x, y)
@@ -137,6 +138,7 @@ def _epoch(step: Callable[[Tensor, Tensor], float], batches: data.Batches, bar: 
             return loss
         total += loss * len(x)
         rows += len(x)
+        bar.set_postfix_str(f"loss {total / rows:.4f}{latest}", refresh=False)
         bar.update(len(x))
     return total / rows
 
@@ -160,8 +162,9 @@ def score(model: Model, inputs: Array, values: Array) -> dict[str, Any]:
 
 def _progress(args: argparse.Namespace, rows: int) -> Any:
     return extra("tqdm").tqdm(
+        desc=f"epoch 1/{args.epochs}",
         total=args.epochs * rows,
-        unit="row",
+        unit=" rows",
         unit_scale=True,
         leave=False,
         disable=True if args.quiet else None,  # None: where standard error is no terminal
