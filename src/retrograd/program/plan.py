@@ -13,7 +13,6 @@ from .containers import map_arrays
 from .ir import HELD, RESULT, TEMPORARY, Operand, Program, c_strides
 from .trace import Traced, Tracer
 
-
 _empty = np.empty
 
 
