@@ -27,7 +27,10 @@ _OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
 
 def core(function: Callable[..., Any]) -> Any:
     """Compile a core: once per dtype, when first called, and kept on disk for the processes that follow."""
-    compiled = njit(cache=True, **_OPTIONS)(function)
+    try:
+        compiled = njit(cache=True, **_OPTIONS)(function)
+    except RuntimeError:  # there is no directory to keep it in that can be written
+        return njit(**_OPTIONS)(function)
     # Numba would keep it until its own file changes; it is made of other files' functions too
     compiled._cache._cache_file._source_stamp = _SOURCES
     return compiled
