@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import mpmath
-from mpmath import erf, erfc, exp, expm1, log, mpf, pi, sqrt, tanh
+from mpmath import erf, erfc, exp, expm1, log, mpf, pi, sqrt
 
 mpmath.mp.dps = 60
 Real = Callable[[mpf], mpf]
@@ -75,17 +75,13 @@ def log_tail(z: mpf) -> mpf:
     return (log((1 + s) / (1 - s)) - 2 * s) / (s * z) if z > TINY else mpf(2) / 3 + 2 * z / 5
 
 
-def tanh_tail(z: mpf) -> mpf:
-    return tanh(sqrt(z)) / sqrt(z) - 1 if z > TINY else -z / 3
-
-
 def erf_tail(z: mpf) -> mpf:
     return erf(sqrt(z)) / sqrt(z) - 1 if z > TINY else 2 / sqrt(pi) * (1 - z / 3) - 1
 
 
 def approximations(suffix: str) -> list[Approximation]:
     single = suffix == "f"
-    half_ln2, widest_s = log(2) / 2 * mpf("1.001"), 3 - 2 * sqrt(2)
+    half_ln2 = log(2) / 2 * mpf("1.001")
     return [
         Approximation(
             *("EXP_TAIL", "(exp(r) - 1 - r) / r^2", exp_tail, lambda r: (r * r + FLOOR) / exp(r)),
@@ -93,11 +89,7 @@ def approximations(suffix: str) -> list[Approximation]:
         ),
         Approximation(
             *("LOG_TAIL", "(log((1+s)/(1-s)) - 2s) / s^3 in z = s^2", log_tail, lambda z: z / 2 + FLOOR),
-            *(TINY, widest_s**2, 2 if single else 6, suffix),
-        ),
-        Approximation(
-            *("TANH_TAIL", "tanh(x)/x - 1 in z = x^2", tanh_tail, lambda z: 1 / (1 + tanh_tail(z))),
-            *(TINY, mpf("0.55") ** 2, 5 if single else 10, suffix),
+            *(TINY, mpf(1) / 9, 3 if single else 9, suffix),
         ),
         Approximation(
             *("ERF_TAIL", "erf(x)/x - 1 in z = x^2", erf_tail, lambda z: 1 / (1 + erf_tail(z))),
