@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -76,7 +77,7 @@ class Linear(Op):
 
 _matmul = MatMul()
 _linear = {activation: Linear(activation) for activation in FROM_OUTPUT}
-_after = {
+_after: dict[str, Callable[..., Tensor]] = {
     "leaky_relu": leaky_relu,
     "gelu": gelu,
     "gelu_tanh": lambda x: gelu(x, "tanh"),

@@ -286,7 +286,8 @@ def split(x: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) 
             raise ValueError(f"split: sections {sections} must add up to the {n} of dim {axis} of shape {x.shape}")
     starts = [sum(sections[:i]) for i in range(len(sections))]
     lead = (slice(None),) * axis
-    return tuple(x[(*lead, slice(s, s + m))] for s, m in zip(starts, sections, strict=True))
+    keys = [(*lead, slice(s, s + m)) for s, m in zip(starts, sections, strict=True)]
+    return tuple(x[key] for key in keys)
 
 
 @method

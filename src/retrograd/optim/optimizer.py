@@ -217,7 +217,7 @@ class Optimizer:
                     f"{self._name}: loaded state dict contains a parameter group of {len(theirs['params'])} "
                     f"parameters, expected {len(ours['params'])}"
                 )
-        groups = [
+        groups: list[Any] = [
             Group({**ours, **theirs, "params": ours["params"]})
             for ours, theirs in zip(self.param_groups, saved, strict=True)
         ]

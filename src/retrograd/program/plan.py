@@ -150,7 +150,7 @@ def _is_own(operand: Operand) -> bool:
 
 def keep_gradients(tracer: Tracer) -> list[tuple[Tensor, Tensor]]:
     """The leaves whose grad the step made, each with the tensor that will hold it from step to step."""
-    kept = []
+    kept: list[tuple[Tensor, Tensor]] = []
     for leaf in list(tracer.leaves.values()):
         if leaf.grad is None or not isinstance(leaf.grad.array, Traced):
             continue

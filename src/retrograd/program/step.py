@@ -28,6 +28,8 @@ PASSES = ("prune", "fuse", "tile", "plan_memory")
 class CompiledStep:
     """What rg.compile returns: call it as the step itself, or run() it over epochs of minibatches."""
 
+    __name__: str
+
     def __init__(
         self, function: Callable[..., Any], passes: tuple[str, ...], cache_size: int, slice_rows: int | None
     ) -> None:

@@ -12,7 +12,7 @@ from ._native import ffi, lib
 
 NULL = ffi.NULL
 
-SUFFIXES = {np.dtype(np.float32): "f32", np.dtype(np.float64): "f64"}
+SUFFIXES: dict[np.dtype, str] = {np.dtype(np.float32): "f32", np.dtype(np.float64): "f64"}
 
 pointer = ffi.from_buffer
 """The address of a C-contiguous array, as a C argument; ValueError where the array is not C-contiguous."""

@@ -25,8 +25,8 @@ def _collapse(
     first, last = (wide[0], wide[-1]) if wide else (0, -1)
     if any(shape[a] != 1 and a not in wide for a in range(first, last + 1)):
         return None
-    sizes = (math.prod(s) for s in (shape[:first], shape[first : last + 1], shape[last + 1 :]))
-    return reduced(shape, axes, keepdims), *sizes
+    before, within, after = (math.prod(s) for s in (shape[:first], shape[first : last + 1], shape[last + 1 :]))
+    return reduced(shape, axes, keepdims), before, within, after
 
 
 def _reduction(name: str) -> Callable[..., Array]:
