@@ -20,8 +20,9 @@ def load() -> Backend:
         from . import native
     except ImportError as reason:
         raise BackendUnavailable(
-            f"the C extension was not built, because no working C compiler was found at installation ({reason}). "
-            "Install gcc or clang, then: pip install --force-reinstall --no-deps --no-cache-dir retrograd"
+            f"the C extension was not built, for want of a working C compiler at installation ({reason}). "
+            "Install gcc or clang, then: pip install --force-reinstall --no-deps --no-cache-dir retrograd "
+            "(with -v it shows what the build says)"
         ) from None
     lib, ffi = native.lib, native.ffi
     wanted = os.environ.get("RETROGRAD_ISA", "").strip().lower()

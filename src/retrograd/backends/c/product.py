@@ -29,9 +29,9 @@ def matmul(a: Array, b: Array) -> Array:
     m, k = a.shape
     n = b.shape[1]
     c = _empty((m, n), dtype)
-    try:
+    if a.flags.c_contiguous and b.flags.c_contiguous:
         operands = pointer(a), 0, k, 1, pointer(b), 0, n, 1
-    except ValueError:
+    else:
         operands = _one_matrix(a) + _one_matrix(b)
     if run(pointer(c), *operands, 1, m, n, k):
         raise out_of_memory("matmul")
