@@ -20,7 +20,7 @@ def _binary(name: str, dtype: np.dtype | None = None):
     return infer
 
 
-@kernel(_unary)
+@kernel(_unary, arithmetic=False)
 def negative(x: Array) -> Array:
     """-x."""
     return np.negative(x)
@@ -160,6 +160,7 @@ def logical_not(x: Array) -> Array:
 
 @kernel(
     lambda condition, a, b: Spec(broadcast("where", condition, a, b), np.result_type(a.dtype, b.dtype)),
+    arithmetic=False,
 )
 def where(condition: Array, a: Array, b: Array) -> Array:
     """a where the boolean condition holds, b elsewhere."""
@@ -182,13 +183,13 @@ def cast(x: Array, dtype: np.dtype) -> Array:
     return x.astype(dtype, order="C")
 
 
-@kernel(_unary)
+@kernel(_unary, arithmetic=False)
 def copy(x: Array) -> Array:
     """A copy of x in C order."""
     return np.array(x, order="C")
 
 
-@kernel(lambda shape, value, dtype: Spec(tuple(shape), np.dtype(dtype)))
+@kernel(lambda shape, value, dtype: Spec(tuple(shape), np.dtype(dtype)), arithmetic=False)
 def full(shape: tuple[int, ...], value: float, dtype: np.dtype) -> Array:
     """An array of the shape and dtype, filled with the value."""
     return np.full(shape, value, dtype)

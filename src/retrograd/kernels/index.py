@@ -14,7 +14,7 @@ def _infer_index(x: Array, key: Any) -> Spec:
     return Spec(np.broadcast_to(np.empty((), bool), x.shape)[key].shape, x.dtype)
 
 
-@kernel(_infer_index)
+@kernel(_infer_index, arithmetic=False)
 def index(x: Array, key: Any) -> Array:
     """x[key] by NumPy's rules for integer arrays, boolean arrays, slices, None and Ellipsis; always a copy."""
     return np.array(x[key], order="C")
@@ -31,7 +31,7 @@ def index_add(g: Array, key: Any, shape: tuple[int, ...]) -> Array:
     return y
 
 
-@kernel(lambda x, rows: Spec((*rows.shape, *x.shape[1:]), x.dtype))
+@kernel(lambda x, rows: Spec((*rows.shape, *x.shape[1:]), x.dtype), arithmetic=False)
 def gather_rows(x: Array, rows: Array) -> Array:
     """x[rows] along the first axis; rows are int64 in [0, len(x))."""
     return np.take(x, rows, axis=0)
@@ -45,7 +45,7 @@ def _infer_concatenate(arrays: tuple[Array, ...], axis: int) -> Spec:
     return Spec(joined, np.result_type(*(a.dtype for a in arrays)))
 
 
-@kernel(_infer_concatenate)
+@kernel(_infer_concatenate, arithmetic=False)
 def concatenate(arrays: tuple[Array, ...], axis: int) -> Array:
     """The arrays joined along an axis in [0, ndim)."""
     return np.concatenate(arrays, axis=axis)

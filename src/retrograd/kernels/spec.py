@@ -128,16 +128,30 @@ def activate(table: dict[str, Callable[..., Any]]) -> None:
 def broadcast(name: str, *arrays: Any) -> tuple[int, ...]:
     """The shape that the operands of `name` broadcast to, or a ValueError that shows them."""
     shape = arrays[0].shape
-    if all(a.shape == shape for a in arrays):
-        return shape
-    try:
-        return np.broadcast_shapes(*(a.shape for a in arrays))
-    except ValueError:
-        shapes = " and ".join(str(tuple(a.shape)) for a in arrays)
-        raise ValueError(
-            f"{name}: shapes {shapes} do not broadcast; from the last axis backwards, "
-            "sizes must be equal or one of them 1"
-        ) from None
+    for a in arrays[1:]:
+        if a.shape != shape:
+            joint = _joint(shape, a.shape)
+            if joint is None:
+                shapes = " and ".join(str(tuple(a.shape)) for a in arrays)
+                raise ValueError(
+                    f"{name}: shapes {shapes} do not broadcast; from the last axis backwards, "
+                    "sizes must be equal or one of them 1"
+                )
+            shape = joint
+    return shape
+
+
+def _joint(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...] | None:
+    # ten times as fast as np.broadcast_shapes, and an op asks at every call
+    if len(a) < len(b):
+        a, b = b, a
+    sizes = list(a)
+    for i, n in enumerate(b, len(a) - len(b)):
+        if sizes[i] == 1:
+            sizes[i] = n
+        elif n not in (1, sizes[i]):
+            return None
+    return tuple(sizes)
 
 
 def reduced(shape: tuple[int, ...], axes: tuple[int, ...], keepdims: bool) -> tuple[int, ...]:

@@ -281,11 +281,12 @@ _comparisons = {
 }
 
 
-def _pair(name: str, a: Operand, b: Operand) -> list[Tensor]:
-    pair = operands(name, a, b)
-    if pair[0].array.shape != pair[1].array.shape:
-        broadcast(name, pair[0].array, pair[1].array)
-    return pair
+def _pair(name: str, a: Operand, b: Operand) -> tuple[Tensor, Tensor]:
+    if not (isinstance(a, Tensor) and isinstance(b, Tensor) and a.array.dtype is b.array.dtype):
+        a, b = operands(name, a, b)
+    if a.array.shape != b.array.shape:
+        broadcast(name, a.array, b.array)
+    return a, b
 
 
 @method

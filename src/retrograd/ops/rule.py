@@ -74,20 +74,28 @@ class Op:
         k = state.kernels
         if k is not active:  # a quick test of what is rare: eager calls have nothing to hold
             k.hold(operands)
-        arrays = [None if t is None else t.array for t in operands]
+        arrays: list[Any] = []
+        wanted = False
+        for t in operands:
+            if t is None:
+                arrays.append(None)
+            else:
+                arrays.append(t.array)
+                if t._requires_grad:
+                    wanted = True
         made = self.forward(k, *arrays, **attributes)
+        residuals: tuple[Any, ...] = ()
         if type(made) is tuple:
             cut = len(made) - self.residuals
-            outputs, residuals = made[:cut], made[cut:]
+            residuals = made[cut:]
+            results = tuple([Tensor(_array(a)) for a in made[:cut]])
         else:
-            outputs, residuals = (made,), ()
-        # a NumPy function of arrays without axes gives a scalar
-        results = [Tensor(np.asarray(a) if isinstance(a, np.generic) else a) for a in outputs]
+            results = (Tensor(made if type(made) is Array else _array(made)),)
         if self.view:
             results[0].share(operands[0])  # type: ignore[arg-type]
-        if state.recording and self.differentiable:
+        if wanted and self.differentiable and state.recording:
             self._record(operands, attributes, results, residuals)
-        return results[0] if len(results) == 1 else tuple(results)
+        return results[0] if len(results) == 1 else results
 
     def saved(self, ctx: Node) -> list[Tensor]:
         """What a node saved, as tensors that hang on the graph where the originals did, in the order of `saves`."""
@@ -108,33 +116,28 @@ class Op:
         self,
         operands: tuple[Tensor | None, ...],
         attributes: dict[str, Any],
-        results: list[Tensor],
+        results: tuple[Tensor, ...],
         residuals: tuple[Any, ...],
     ) -> None:
-        wanted = False
         inputs: list[Any] = []
+        shapes: list[Any] = []
         for t in operands:
-            if t is None or not t._requires_grad:
-                inputs.append(None)
-            else:
-                wanted = True
-                inputs.append(t.edge or t)
-        if not wanted:
-            return
-        saved: list[Any] = [results[0] if i == OUTPUT else operands[i] for i in self.saves]
-        node = Node(
-            self,
-            attributes,
-            inputs,
-            [None if t is None else t.array.shape for t in operands],
-            tuple([t.array for t in saved]),
-            [(t._version, t._version[0]) for t in saved],
-            residuals,
-            [(t.array.shape, t.array.dtype) for t in results],
-        )
+            inputs.append((t.edge or t) if t is not None and t._requires_grad else None)
+            shapes.append(None if t is None else t.array.shape)
+        arrays, versions = [], []
+        for i in self.saves:
+            t = results[0] if i == OUTPUT else operands[i]
+            arrays.append(t.array)
+            versions.append((t._version, t._version[0]))
+        node = Node(self, attributes, inputs, shapes, arrays, versions, residuals, len(results))
         for i, t in enumerate(results):
             t._requires_grad = True
             t.edge = (node, i)
+
+
+def _array(made: Any) -> Any:
+    """What a kernel made; an array too where a NumPy function of arrays without axes gives a scalar."""
+    return np.asarray(made) if isinstance(made, np.generic) else made
 
 
 def method(function: F) -> F:
@@ -152,9 +155,7 @@ def as_tensor_operand(name: str, value: Any, beside: Tensor | None = None) -> Te
     if isinstance(value, Tensor):
         return value
     if isinstance(value, (bool, int, float)):
-        dtype = None if beside is None else dtypes.of_scalar(value, beside.dtype)
-        if dtype is None:
-            dtype = dtypes.of_scalar(value, dtypes.bool_)
+        dtype = dtypes.of_scalar(value, dtypes.bool_ if beside is None else beside.array.dtype)
         try:
             return Tensor(np.asarray(value, dtype))
         except OverflowError:
@@ -173,12 +174,19 @@ def operands(name: str, *values: Any) -> list[Tensor]:
 
     Floating dtypes win over integer ones whatever their width; a Python number never widens a tensor.
     """
-    anchor = next((v for v in values if isinstance(v, Tensor)), None)
+    anchor = None
+    for v in values:
+        if isinstance(v, Tensor):
+            anchor = v
+            break
     if anchor is None:
         anchor = next((as_tensor_operand(name, v) for v in values if isinstance(v, np.ndarray)), None)
-    tensors = [as_tensor_operand(name, v, anchor) for v in values]
+    tensors = [v if isinstance(v, Tensor) else as_tensor_operand(name, v, anchor) for v in values]
     first = tensors[0].array.dtype
-    if all(t.array.dtype == first for t in tensors):
+    for t in tensors:
+        if t.array.dtype != first:
+            break
+    else:
         return tensors
     target = dtypes.promote([t.array.dtype for t in tensors])
     return [t if t.array.dtype == target else t.to(target) for t in tensors]
