@@ -14,16 +14,19 @@ from ..registry import Backend, BackendUnavailable
 FAMILIES = ("activation", "elementwise", "loss", "product", "random", "reduction", "update")
 """The modules of this package that hold kernels."""
 
+_REINSTALL = "pip install --force-reinstall --no-deps --no-cache-dir retrograd"
+
 
 def load() -> Backend:
     try:
         from . import native
-    except ImportError as reason:
+    except ModuleNotFoundError:
         raise BackendUnavailable(
-            f"the C extension was not built, for want of a working C compiler at installation ({reason}). "
-            "Install gcc or clang, then: pip install --force-reinstall --no-deps --no-cache-dir retrograd "
-            "(with -v it shows what the build says)"
+            "the C extension was not built, because no working C compiler was found at installation. Install gcc or "
+            f"clang, then: {_REINSTALL} (with -v it shows what the build says)"
         ) from None
+    except ImportError as reason:
+        raise BackendUnavailable(f"the C extension does not load ({reason}). Build it anew: {_REINSTALL}") from None
     lib, ffi = native.lib, native.ffi
     wanted = os.environ.get("RETROGRAD_ISA", "").strip().lower()
     complaint = lib.rg_select_isa(wanted.encode())
@@ -43,5 +46,3 @@ def load() -> Backend:
     for family in FAMILIES:
         table.update(importlib.import_module(f".{family}", __name__).KERNELS)
     return Backend("c", table, lib.rg_set_num_threads, describe)
-
-
