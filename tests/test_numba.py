@@ -104,6 +104,58 @@ def test_layouts_compile_nothing_more(kernels):
     assert len(forward.signatures) == compiled
 
 
+def close(got, expected, dtype):
+    """Each of the results is what is expected, within rounding."""
+    limit = 100 * np.finfo(dtype).eps
+    for a, b in zip(got, expected, strict=True):
+        assert (a is None) == (b is None)
+        if a is not None:
+            assert a.shape == b.shape
+            assert a.dtype == b.dtype
+            np.testing.assert_allclose(a, b, rtol=limit, atol=limit)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("activation", ["identity", "relu", "tanh", "sigmoid"])
+@pytest.mark.parametrize(("rows", "k", "n", "here"), [(33, 17, 20, True), (5, 90, 70, False)])
+def test_products_here_and_by_blas(kernels, dtype, activation, rows, k, n, here):
+    from retrograd.backends.numba.product import runs_backward, runs_forward
+
+    assert runs_forward(rows, k * n) == runs_backward(rows, k * n) == here
+    draw = np.random.default_rng(0)
+    x, w, b, g = (draw.standard_normal(shape).astype(dtype) for shape in ((rows, k), (n, k), (n,), (rows, n)))
+    forward, backward = TABLE["linear_forward"].reference, TABLE["linear_backward"].reference
+    for bias in (b, None):
+        y = forward(x, w, bias, activation)
+        close([kernels["linear_forward"](x, w, bias, activation)], [y], dtype)
+    for needs in ((True, True, True), (False, True, False), (True, False, True)):
+        operands = (g, x, w, y, activation, *needs)
+        close(kernels["linear_backward"](*operands), backward(*operands), dtype)
+
+
+MANY = 10_001
+"""More than a core works on between two additions to a sum in double precision, or two draws."""
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_many_elements(kernels, dtype):
+    draw = np.random.default_rng(0)
+    x, target = (draw.standard_normal(MANY).astype(dtype) for _ in range(2))
+    for name, operands in {
+        "sum": (x, (0,)),
+        "logsumexp": (x, (0,)),
+        "softmax": (x, 0),
+        "random_bits": (MANY, 2**64 - 1, 2**64 - 2),
+        "random_uniform": (MANY, 1, 2, dtype),
+        "dropout": (x, 0.3, 1, 2),
+    }.items():
+        close([kernels[name](*operands)], [TABLE[name].reference(*operands)], dtype)
+    for name in ("mse_loss", "l1_loss", "huber_loss", "bce_with_logits_loss"):
+        close(kernels[name](x, target), TABLE[name].reference(x, target), dtype)
+    logits, labels = x.reshape(-1, 73), draw.integers(0, 73, MANY // 73)
+    close(kernels["cross_entropy_loss"](logits, labels), TABLE["cross_entropy_loss"].reference(logits, labels), dtype)
+
+
 LARGE = {
     "activation_forward": lambda x: (x, "sigmoid"),
     "activation_backward": lambda x: (x, x, "silu"),
