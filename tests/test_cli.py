@@ -154,7 +154,8 @@ def test_the_best_weights_are_kept():
     rows = split(target.values, len(table), 0.2, 0.1, seed=0)
     preprocessing = Preprocessing.fit(table, rows[0], impute=False)
     model = Model.build(target, rows[0], args.hidden, args.activation, args.dropout, preprocessing)
-    training, validation, _ = ((preprocessing(table)[part], target.values[part]) for part in rows)
+    inputs = preprocessing(table)
+    training, validation = ((inputs[part], target.values[part]) for part in rows[:2])
     history, best = train.fit(model, training, validation, args)
     assert len(history) == best + 3 < 40
     chosen = history[best - 1]
@@ -449,6 +450,7 @@ def test_a_column_without_any_value(capsys):
         ({"X": np.array([[1, "a"]] * 30, object), "y": np.ones(30)}, "Object arrays cannot be loaded"),
         ({"X": np.full((30, 2), np.nan), "y": np.ones(30)}, "row 0, column 'x0': missing value"),
         ({"X": np.full((30, 2), np.inf), "y": np.ones(30)}, "row 0, column 'x0': inf is not a finite"),
+        ({"X": np.ones((30, 2)), "y": np.zeros(30, int)}, "'y' is 0 in every row"),
         ({"X": np.ones((30, 2)), "y": np.full(30, np.nan)}, r"y\[0\] is nan, not a finite"),
     ],
 )
@@ -473,9 +475,19 @@ def test_outputs_are_checked_before_the_training(capsys, monkeypatch):
     monkeypatch.setattr(train, "fit", lambda *args: pytest.fail("trained"))
     os.mkdir("folder")
     for option in ("--out", "--json"):
-        assert "folder: is a folder" in fails(capsys, 1, "train", option, "folder")
+        assert "folder: is no regular file" in fails(capsys, 1, "train", option, "folder")
         said = fails(capsys, 1, "train", option, "nowhere/m")
         assert "nowhere/m: cannot be written: No such file or directory" in said
+
+
+def test_what_is_no_regular_file(capsys, houses_csv):
+    """Nothing takes the place of a pipe or a device; text goes into it."""
+    os.mkfifo("pipe")
+    assert "pipe: is no regular file" in fails(capsys, 1, "train", houses_csv, "--target", "price", "--out", "pipe")
+    reader = subprocess.Popen(["cat", "pipe"], stdout=subprocess.PIPE, text=True)
+    assert run("train", houses_csv, "--target", "price", *FAST, "--json", "pipe") == 0
+    assert json.loads(reader.communicate(timeout=60)[0])["target"] == "price"
+    assert set(os.listdir()) == {houses_csv, "pipe"}
 
 
 def test_divergence(capsys, houses_csv):
@@ -525,6 +537,10 @@ def test_broken_model_files(capsys, model, houses_csv):
         Path("broken.safetensors").write_bytes(broken)
         said = fails(capsys, 1, "predict", "broken.safetensors", houses_csv, "--out", "p.csv")
         assert "broken.safetensors: damaged, or not a safetensors file" in said
+    tensors = rg.load(model)
+    del tensors["network.0.weight"]
+    rg.save(tensors, "lacking.safetensors", metadata=rg.load_metadata(model))
+    assert "do not fit together" in fails(capsys, 1, "predict", "lacking.safetensors", houses_csv)
     rg.save({"w": rg.ones(3)}, "other.safetensors")
     assert "not a model that" in fails(capsys, 1, "predict", "other.safetensors", houses_csv)
     assert "No such file" in fails(capsys, 1, "predict", "none.safetensors", houses_csv)

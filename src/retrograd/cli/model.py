@@ -70,19 +70,24 @@ class Model:
         """An untrained model for this target, a regression's standardized over `rows`."""
         offset, factor = 0.0, 1.0
         if target.task == "regression":
-            offset, factor = float(target.values[rows].mean()), float(target.values[rows].std()) or 1.0
+            values = target.values[rows]
+            offset, factor = float(values.mean()), float(values.std()) if np.ptp(values) else 1.0
         outputs = len(target.labels) if target.labels else 1
         network = _dense(preprocessing.inputs, hidden, outputs, activation, dropout)
         return Model(
             target.name, target.task, target.labels, offset, factor, hidden, activation, dropout, preprocessing, network
         )
 
+    @property
+    def parameters(self) -> int:
+        """How many numbers the training fits."""
+        return sum(p.size for p in self.network.parameters())
+
     def describe(self) -> str:
         """The network in a few words: its widths, its activation, and how many parameters it has."""
         widths = [self.preprocessing.inputs, *self.hidden, len(self.labels) if self.labels else 1]
         dropout = f", dropout {self.dropout:g}" if self.dropout else ""
-        parameters = sum(p.size for p in self.network.parameters())
-        return f"{'-'.join(map(str, widths))} {self.activation}{dropout} ({parameters:,} parameters)"
+        return f"{'-'.join(map(str, widths))} {self.activation}{dropout} ({self.parameters:,} parameters)"
 
     def outputs(self, inputs: Array) -> Array:
         """What the network gives, without dropout: logits (rows, classes) or standardized numbers (rows, 1)."""
@@ -135,17 +140,18 @@ class Model:
         facts = json.loads(metadata.get(METADATA, "{}"))
         if facts.pop("format", None) != FORMAT:
             raise CommandError(f"{path}: not a model that this version of `retrograd train` wrote")
-        of_preprocessing = facts.pop("preprocessing")
-        arrays = {name: tensors.pop(f"preprocessing.{name}").numpy() for name in ("mean", "scale")}
-        preprocessing = Preprocessing(
-            tuple(of_preprocessing["numeric"]),
-            of_preprocessing["categories"],
-            impute=of_preprocessing["impute"],
-            **arrays,
-        )
+        try:
+            return Model._restore(facts, {name: tensor.numpy() for name, tensor in tensors.items()})
+        except (KeyError, TypeError, RuntimeError):
+            raise CommandError(f"{path}: damaged: the parts of the model do not fit together") from None
+
+    @staticmethod
+    def _restore(facts: dict[str, Any], arrays: dict[str, Array]) -> Model:
+        of_preprocessing = {name: arrays.pop(f"preprocessing.{name}") for name in ("mean", "scale")}
+        preprocessing = Preprocessing.restore(facts.pop("preprocessing"), of_preprocessing)
         outputs = len(facts["labels"]) if facts["labels"] else 1
         network = _dense(preprocessing.inputs, facts["hidden"], outputs, facts["activation"], facts["dropout"])
-        network.load_state_dict({name.removeprefix("network."): tensor for name, tensor in tensors.items()})
+        network.load_state_dict({name.removeprefix("network."): array for name, array in arrays.items()})
         return Model(**facts, preprocessing=preprocessing, network=network)
 
 

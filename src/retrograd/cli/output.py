@@ -11,10 +11,10 @@ from ..serialization import replacing
 from .errors import CommandError
 
 
-def check_writable(path: str) -> None:
-    """Raise CommandError where a file cannot be written at this path; leaves no trace."""
-    if os.path.isdir(path):
-        raise CommandError(f"{path}: is a folder, expected the name of a file to write")
+def check_writable(path: str, regular: bool = False) -> None:
+    """Raise CommandError where a file, or if asked a regular one, cannot be written at this path; leaves no trace."""
+    if os.path.isdir(path) or (regular and _is_special(path)):
+        raise CommandError(f"{path}: is no regular file, expected the name of one to write")
     with writing(path):
         if os.path.exists(path) and not os.access(path, os.W_OK):
             raise PermissionError(0, "no permission to change it")

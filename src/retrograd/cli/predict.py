@@ -49,6 +49,7 @@ def read(path: str, model: Model) -> Table:
     if dataset.is_csv(path):
         return csv_file.read_csv_inputs(path, preprocessing.names, tuple(preprocessing.categories))
     table, _ = dataset.read_npz(path, with_target=False)
+    table.check_size()
     if preprocessing.categories or preprocessing.names != numbered(len(preprocessing.names)):
         raise CommandError(f"{path}: the model takes a .csv, for it was trained on named columns")
     if table.names != preprocessing.names:

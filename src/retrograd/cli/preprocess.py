@@ -54,7 +54,7 @@ class Preprocessing:
             raise CommandError(f"{table.source}: column {name!r} has no value in the training rows; leave it out")
         mean = np.where(present, matrix, 0).sum(0, dtype=np.float64) / count
         deviation = np.sqrt(np.where(present, np.square(matrix - mean), 0).sum(0) / count)
-        lowest = np.fmin.reduce(matrix)  # NaN only where all are
+        lowest = np.fmin.reduce(matrix)
         constant = lowest == np.fmax.reduce(matrix)
         category = np.arange(len(mean)) >= len(table.names)
         # of a constant column the value itself, which its rounded mean may miss
@@ -85,6 +85,11 @@ class Preprocessing:
     def facts(self) -> dict[str, Any]:
         """The rest to save, as JSON."""
         return {"numeric": list(self.names), "categories": self.categories, "impute": self.impute}
+
+    @staticmethod
+    def restore(facts: dict[str, Any], arrays: dict[str, Array]) -> Preprocessing:
+        """What arrays() and facts() were made of."""
+        return Preprocessing(tuple(facts["numeric"]), facts["categories"], impute=facts["impute"], **arrays)
 
 
 def _encode(table: Table, names: tuple[str, ...], categories: dict[str, list[str]]) -> Array:

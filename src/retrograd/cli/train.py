@@ -51,7 +51,8 @@ def run(args: argparse.Namespace) -> None:
     model = Model.build(target, rows[0], args.hidden, args.activation, args.dropout, preprocessing)
     if not args.quiet:
         _announce(table, target, rows, model)
-    training, validation, test = ((preprocessing(table)[part], target.values[part]) for part in rows)
+    inputs = preprocessing(table)
+    training, validation, test = ((inputs[part], target.values[part]) for part in rows)
     began = time.perf_counter()
     history, best = fit(model, training, validation, args)
     seconds = time.perf_counter() - began
@@ -63,11 +64,17 @@ def run(args: argparse.Namespace) -> None:
     if args.out:
         model.save(args.out)
     if args.json:
-        metrics = _metrics(args, table, target, rows, model, history, best, result)
-        metrics["timings"] = {"training_seconds": seconds, "rows_per_second": rate}
+        metrics = _setting(args, table, target, rows, model) | {
+            "history": history,
+            "best_epoch": best,
+            "held_out": result,
+            "timings": {"training_seconds": seconds, "rows_per_second": rate},
+        }
         with opened(args.json) as file:
             file.write(json.dumps(metrics, indent=2, allow_nan=False) + "\n")
     if not args.quiet:
+        if args.json:
+            print(f"metrics    {args.json}")
         print(f"model      {args.out}" if args.out else "model      not saved; --out model.safetensors keeps it")
 
 
@@ -87,9 +94,8 @@ def fit(
     Raises:
         CommandError: the loss is not finite.
     """
-    make, settings = OPTIMIZERS[args.optimizer]
-    settings = settings | ({"lr": args.lr} if args.lr else {})
-    optimizer = make(model.network.parameters(), **settings)
+    settings = _optimizer_settings(args)
+    optimizer = OPTIMIZERS[args.optimizer][0](model.network.parameters(), **settings)
     loss_of = F.cross_entropy if model.labels else F.mse_loss
     goal = training[1] if model.labels else _standardized(model, training[1])
     batches = data.batches(training[0], goal, batch_size=args.batch_size, shuffle=True, seed=args.seed)
@@ -126,6 +132,10 @@ def fit(
                 break
     model.network.load_state_dict(best_weights)
     return history, best
+
+
+def _optimizer_settings(args: argparse.Namespace) -> dict[str, float]:
+    return OPTIMIZERS[args.optimizer][1] | ({"lr": args.lr} if args.lr else {})
 
 
 def _epoch(step: Callable[[Tensor, Tensor], float], batches: data.Batches, bar: Any, latest: str) -> float:
@@ -178,8 +188,9 @@ def _check_outputs(args: argparse.Namespace) -> None:
     paths = [path for path in (args.out, args.json) if path]
     if args.out:
         extra("safetensors")
-    for path in paths:
-        check_writable(path)
+        check_writable(args.out, regular=True)
+    if args.json:
+        check_writable(args.json)
     names = [os.path.realpath(path) for path in (*paths, args.data) if path]
     if len(set(names)) < len(names):
         raise UsageError("--out, --json and the data must be different files")
@@ -220,19 +231,13 @@ def _verdict(result: dict[str, Any] | None, rows: int) -> str:
     return f"held out   {_metric(result)}{r2} on {rows:,} rows"
 
 
-def _metrics(
-    args: argparse.Namespace,
-    table: Table,
-    target: Target,
-    rows: tuple[Array, ...],
-    model: Model,
-    history: list[dict[str, Any]],
-    best: int,
-    result: dict[str, Any] | None,
+def _setting(
+    args: argparse.Namespace, table: Table, target: Target, rows: tuple[Array, ...], model: Model
 ) -> dict[str, Any]:
+    """All that the training started from, for the metrics file."""
     options = (
-        *("seed", "epochs", "batch_size", "optimizer", "lr", "dropout", "hidden", "activation"),
-        *("test_fraction", "val_fraction", "patience", "missing"),
+        *("seed", "epochs", "patience", "batch_size", "optimizer", "hidden", "activation", "dropout"),
+        *("test_fraction", "val_fraction", "missing"),
     )
     return {
         "data": table.source,
@@ -241,11 +246,8 @@ def _metrics(
         "classes": target.labels,
         "rows": dict(zip(("train", "validation", "held_out"), map(len, rows), strict=True)),
         "inputs": model.preprocessing.inputs,
-        "parameters": sum(p.size for p in model.network.parameters()),
-        "options": {name: getattr(args, name) for name in options},
-        "history": history,
-        "best_epoch": best,
-        "held_out": result,
+        "parameters": model.parameters,
+        "options": {name: getattr(args, name) for name in options} | _optimizer_settings(args),
         "environment": {
             "retrograd": __version__,
             "python": platform.python_version(),
