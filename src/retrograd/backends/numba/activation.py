@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
-from ...kernels.activation import _GELU_CUBIC, _SQRT_2_PI, _SQRT_HALF
 from ...kernels.activation import activation_backward as reference_backward
 from ...kernels.activation import activation_forward as reference_forward
 from ...kernels.spec import Array
 from . import elementary
-from .jit import FLOATS, core, flat, inlined
+from .jit import FLOATS, core, flat
 from .parallel import CHEAP, COSTLY, run
 
 __all__ = ["activation_backward", "activation_forward"]
@@ -19,8 +16,6 @@ __all__ = ["activation_backward", "activation_forward"]
 IDENTITY, RELU, TANH, SIGMOID = range(4)
 CODES = {"identity": IDENTITY, "relu": RELU, "tanh": TANH, "sigmoid": SIGMOID}
 """The activations that products fuse, by the number that their cores know them by."""
-
-_SQRT_HALF_PI = 1 / math.sqrt(2 * math.pi)
 
 
 def activation_forward(x: Array, activation: str, alpha: float = 0.0) -> Array:
@@ -45,9 +40,8 @@ def activation_backward(g: Array, saved: Array, activation: str, alpha: float = 
 def fused_forward(code, y):
     """Apply a fused activation in place to y, which has one axis."""
     if code == RELU:
-        zero = y.dtype.type(0)
         for i in range(y.size):
-            y[i] = zero if y[i] <= 0 else y[i]
+            y[i] = elementary.relu(y[i])
     elif code == TANH:
         for i in range(y.size):
             y[i] = elementary.tanh(y[i])
@@ -69,23 +63,20 @@ def fused_backward(code, g, y, d):
 
 @core
 def relu(x, y, alpha):
-    zero = x.dtype.type(0)
     for i in range(x.size):
-        y[i] = zero if x[i] <= 0 else x[i]
+        y[i] = elementary.relu(x[i])
 
 
 @core
 def relu_backward(g, y, d, alpha):
-    zero = g.dtype.type(0)
     for i in range(g.size):
-        d[i] = zero if y[i] <= 0 else g[i]
+        d[i] = elementary.relu_backward(g[i], y[i])
 
 
 @core
 def tanh_backward(g, y, d, alpha):
-    one = g.dtype.type(1)
     for i in range(g.size):
-        d[i] = g[i] * (one - y[i] * y[i])
+        d[i] = elementary.tanh_backward(g[i], y[i])
 
 
 @core
@@ -96,93 +87,72 @@ def sigmoid(x, y, alpha):
 
 @core
 def sigmoid_backward(g, y, d, alpha):
-    one = g.dtype.type(1)
     for i in range(g.size):
-        d[i] = g[i] * y[i] * (one - y[i])
+        d[i] = elementary.sigmoid_backward(g[i], y[i])
 
 
 @core
 def leaky_relu(x, y, alpha):
-    slope = x.dtype.type(alpha)
+    alpha = x.dtype.type(alpha)
     for i in range(x.size):
-        y[i] = slope * x[i] if x[i] <= 0 else x[i]
+        y[i] = elementary.leaky_relu(x[i], alpha)
 
 
 @core
 def leaky_relu_backward(g, x, d, alpha):
-    slope = g.dtype.type(alpha)
+    alpha = g.dtype.type(alpha)
     for i in range(g.size):
-        d[i] = slope * g[i] if x[i] <= 0 else g[i]
-
-
-@inlined
-def _normal_cdf(v, half, sqrt_half):
-    return half * (1 + math.erf(v * sqrt_half))
+        d[i] = elementary.leaky_relu_backward(g[i], x[i], alpha)
 
 
 @core
 def gelu(x, y, alpha):
-    half, sqrt_half = x.dtype.type(0.5), x.dtype.type(_SQRT_HALF)
     for i in range(x.size):
-        y[i] = x[i] * _normal_cdf(x[i], half, sqrt_half)
+        y[i] = elementary.gelu(x[i])
 
 
 @core
 def gelu_backward(g, x, d, alpha):
-    half, sqrt_half = g.dtype.type(0.5), g.dtype.type(_SQRT_HALF)
-    scale = g.dtype.type(_SQRT_HALF_PI)
     for i in range(g.size):
-        density = elementary.exp(-half * x[i] * x[i]) * scale
-        d[i] = g[i] * (_normal_cdf(x[i], half, sqrt_half) + x[i] * density)
+        d[i] = elementary.gelu_backward(g[i], x[i])
 
 
 @core
 def gelu_tanh(x, y, alpha):
-    one, half = x.dtype.type(1), x.dtype.type(0.5)
-    scale, cubic = x.dtype.type(_SQRT_2_PI), x.dtype.type(_GELU_CUBIC)
     for i in range(x.size):
-        v = x[i]
-        y[i] = half * v * (one + elementary.tanh(scale * (v + cubic * v * v * v)))
+        y[i] = elementary.gelu_tanh(x[i])
 
 
 @core
 def gelu_tanh_backward(g, x, d, alpha):
-    one, half = g.dtype.type(1), g.dtype.type(0.5)
-    scale, cubic = g.dtype.type(_SQRT_2_PI), g.dtype.type(_GELU_CUBIC)
-    three_cubic = g.dtype.type(3 * _GELU_CUBIC)
     for i in range(g.size):
-        v = x[i]
-        t = elementary.tanh(scale * (v + cubic * v * v * v))
-        slope = scale * (one + three_cubic * v * v)
-        d[i] = g[i] * (half * (one + t) + half * v * (one - t * t) * slope)
+        d[i] = elementary.gelu_tanh_backward(g[i], x[i])
 
 
 @core
 def silu(x, y, alpha):
     for i in range(x.size):
-        y[i] = x[i] * elementary.sigmoid(x[i])
+        y[i] = elementary.silu(x[i])
 
 
 @core
 def silu_backward(g, x, d, alpha):
-    one = g.dtype.type(1)
     for i in range(g.size):
-        s = elementary.sigmoid(x[i])
-        d[i] = g[i] * s * (one + x[i] * (one - s))
+        d[i] = elementary.silu_backward(g[i], x[i])
 
 
 @core
 def softplus(x, y, alpha):
-    sharpness = x.dtype.type(alpha)
+    alpha = x.dtype.type(alpha)
     for i in range(x.size):
-        y[i] = elementary.softplus(x[i] * sharpness) / sharpness
+        y[i] = elementary.sharp_softplus(x[i], alpha)
 
 
 @core
 def softplus_backward(g, x, d, alpha):
-    sharpness = g.dtype.type(alpha)
+    alpha = g.dtype.type(alpha)
     for i in range(g.size):
-        d[i] = g[i] * elementary.sigmoid(x[i] * sharpness)
+        d[i] = elementary.sharp_softplus_backward(g[i], x[i], alpha)
 
 
 _CHEAP = ("relu", "leaky_relu")

@@ -13,6 +13,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from ...kernels import activation
 from .jit import inlined
 
 
@@ -133,3 +134,88 @@ def sigmoid(x):
 def softplus(x):
     """log(1 + exp(x))."""
     return (_ZERO(x) if x <= _ZERO(x) else x) + log1p(exp(-abs(x)))
+
+
+# Activations, and what their derivatives make of a cotangent g; formulas in retrograd/kernels/activation.py
+
+_HALF, _THREE = _constant(0.5), _constant(3.0)
+_SQRT_HALF, _NORMAL_SCALE = _constant(math.sqrt(0.5)), _constant(1 / math.sqrt(2 * math.pi))
+_TANH_SCALE, _TANH_CUBIC = _constant(activation._SQRT_2_PI), _constant(activation._GELU_CUBIC)
+
+
+@inlined
+def relu(x):
+    return _ZERO(x) if x <= _ZERO(x) else x
+
+
+@inlined
+def relu_backward(g, y):
+    return _ZERO(g) if y <= _ZERO(y) else g
+
+
+@inlined
+def tanh_backward(g, y):
+    return g * (_ONE(y) - y * y)
+
+
+@inlined
+def sigmoid_backward(g, y):
+    return g * y * (_ONE(y) - y)
+
+
+@inlined
+def leaky_relu(x, slope):
+    return slope * x if x <= _ZERO(x) else x
+
+
+@inlined
+def leaky_relu_backward(g, x, slope):
+    return slope * g if x <= _ZERO(x) else g
+
+
+@inlined
+def _normal_cdf(x):
+    return _HALF(x) * (_ONE(x) + math.erf(x * _SQRT_HALF(x)))
+
+
+@inlined
+def gelu(x):
+    return x * _normal_cdf(x)
+
+
+@inlined
+def gelu_backward(g, x):
+    return g * (_normal_cdf(x) + x * (exp(-_HALF(x) * x * x) * _NORMAL_SCALE(x)))
+
+
+@inlined
+def gelu_tanh(x):
+    return _HALF(x) * x * (_ONE(x) + tanh(_TANH_SCALE(x) * (x + _TANH_CUBIC(x) * x * x * x)))
+
+
+@inlined
+def gelu_tanh_backward(g, x):
+    t = tanh(_TANH_SCALE(x) * (x + _TANH_CUBIC(x) * x * x * x))
+    slope = _TANH_SCALE(x) * (_ONE(x) + _THREE(x) * _TANH_CUBIC(x) * x * x)
+    return g * (_HALF(x) * (_ONE(x) + t) + _HALF(x) * x * (_ONE(x) - t * t) * slope)
+
+
+@inlined
+def silu(x):
+    return x * sigmoid(x)
+
+
+@inlined
+def silu_backward(g, x):
+    s = sigmoid(x)
+    return g * s * (_ONE(x) + x * (_ONE(x) - s))
+
+
+@inlined
+def sharp_softplus(x, sharpness):
+    return softplus(x * sharpness) / sharpness
+
+
+@inlined
+def sharp_softplus_backward(g, x, sharpness):
+    return g * sigmoid(x * sharpness)

@@ -19,24 +19,25 @@ from ...kernels.spec import Array
 FLOATS = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
 """The dtypes that cores take; others run the references."""
 
-_SOURCES = zlib.crc32(b"".join(file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py"))))
+SOURCES = zlib.crc32(b"".join(file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py"))))
+"""What cores are made of: what was kept on disk is theirs only where this is the same."""
 
 # Products may be fused with the sums they go into; NaN, infinity and the order of what is written keep their meaning.
-_OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
+OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
 
 
 def core(function: Callable[..., Any]) -> Any:
     """Compile a core: once per dtype, when first called, and kept on disk for the processes that follow."""
     try:
-        compiled = njit(cache=True, **_OPTIONS)(function)
+        compiled = njit(cache=True, **OPTIONS)(function)
     except RuntimeError:  # there is no directory to keep it in that can be written
-        return njit(**_OPTIONS)(function)
+        return njit(**OPTIONS)(function)
     # Numba would keep it until its own file changes; it is made of other files' functions too
-    compiled._cache._cache_file._source_stamp = _SOURCES
+    compiled._cache._cache_file._source_stamp = SOURCES
     return compiled
 
 
-inlined = njit(forceinline=True, **_OPTIONS)
+inlined = njit(forceinline=True, **OPTIONS)
 """Compile a function into the cores that call it."""
 
 
