@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
+import signal
+import threading
 import warnings
 from typing import Any
 
@@ -188,7 +190,10 @@ def test_too_many_signatures_warn_and_drop_the_oldest(backend: str) -> None:
     double = rg.compile(lambda x: x * 2.0, cache_size=2)
     for n in (1, 2):
         double(rg.ones(n))
-    with pytest.warns(UserWarning, match=r"traced 2 times, for 2 signatures"):
+    with pytest.warns(
+        UserWarning,
+        match=r"traced 2 times, for 2 signatures of its inputs, lately float32 \(1,\) and then float32 \(2,\)",
+    ):
         double(rg.ones(3))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -351,3 +356,42 @@ def test_run_refuses_what_does_not_fit() -> None:
         step.run(trainer.x, trainer.y, batch_size=0)
     with pytest.raises(ValueError, match="must return its loss first"):
         rg.compile(lambda x: x).run(trainer.x, batch_size=4)
+
+
+def test_a_step_inside_a_step_is_a_part_of_it(backend: str) -> None:
+    inner = rg.compile(lambda x: x * 2.0)
+    outer = rg.compile(lambda x: inner(x) + inner(x[::2]).sum())
+    np.testing.assert_array_equal(outer(rg.ones(4)), np.full(4, 6.0))
+
+
+def test_several_threads_may_call_one_step(backend: str) -> None:
+    model = nn.Sequential(nn.Linear(6, 32), nn.Tanh(), nn.Linear(32, 2))
+    forward = rg.compile(lambda x: model(x))
+    inputs = [rg.randn(64, 6) for _ in range(4)]
+    expected = [model(x).detach().numpy() for x in inputs]
+    forward(inputs[0])
+    wrong: list[int] = []
+
+    def work(n: int) -> None:
+        for _ in range(50):
+            if not np.allclose(forward(inputs[n]).numpy(), expected[n], atol=1e-5):
+                wrong.append(n)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(len(inputs))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_ctrl_c_stops_a_long_run_between_steps(backend: str) -> None:
+    trainer = regression(rows=200)
+    step = rg.compile(trainer.step)
+    step(trainer.x[:2], trainer.y[:2])
+    timer = threading.Timer(0.3, signal.raise_signal, (signal.SIGINT,))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        step.run(trainer.x, trainer.y, batch_size=2, epochs=10**7)
+    timer.join()
+    assert np.isfinite(step(trainer.x[:2], trainer.y[:2])[0].item())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,8 @@ import numpy as np
 from ..kernels.spec import Array
 from ..ops.rule import as_tensor_operand
 from ..tensor import Tensor
+
+logger = logging.getLogger("retrograd")
 
 
 def is_array(value: Any) -> bool:
@@ -24,7 +27,14 @@ def array_of(value: Any) -> Array:
     else:
         array = value if isinstance(value, np.ndarray) else np.from_dlpack(value)
         array = as_tensor_operand("compile", array).array
-    return array if array.flags.c_contiguous else np.ascontiguousarray(array).reshape(array.shape)
+    given = value.array if isinstance(value, Tensor) else value
+    if not array.flags.c_contiguous:
+        array = np.ascontiguousarray(array).reshape(array.shape)
+    if array is not given:
+        logger.debug(
+            "compile: an argument of shape %s is copied at each call, to C order and %s", array.shape, array.dtype
+        )
+    return array
 
 
 def map_arrays(function: Callable[[Any], Any], value: Any) -> Any:
@@ -62,3 +72,14 @@ def signature(value: Any, arrays: list[Array]) -> Any:
             f"compile: an argument of type {type(value).__name__} is neither an array nor hashable"
         ) from None
     return type(value), value
+
+
+def describe_signature(key: Any) -> str:
+    """A signature in words: the shapes and dtypes of the arrays, and the plain values, in order."""
+    if isinstance(key, tuple) and len(key) == 2 and isinstance(key[1], np.dtype):
+        return f"{key[1]} {key[0]}"
+    if isinstance(key, tuple) and len(key) == 2 and isinstance(key[0], type):
+        return describe_signature(key[1]) if isinstance(key[1], tuple) else repr(key[1])
+    if isinstance(key, tuple):
+        return ", ".join(filter(None, map(describe_signature, key)))
+    return str(key)

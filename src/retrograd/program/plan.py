@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,7 @@ class Plan:
             if id(t) not in tracer.cleared and (id(t) in made or (g is not None and id(g.array) in written))
         ]
         self._versions = [t._version for t in leaves if id(t.array) in written]
+        self._lock = threading.Lock()
         self._specs = [(o.shape, o.dtype) for o in program.results]
         self._load()
         self._numbers = _numbers(self._reads)
@@ -86,7 +88,8 @@ class Plan:
 
     def run_into(self, inputs: list[Array], results: list[Array]) -> None:
         """One step, its results into the arrays given."""
-        self.loaded.run(inputs, results, self.numbers() if self._host_calls else self._numbers)
+        with self._lock:  # one arena
+            self.loaded.run(inputs, results, self.numbers() if self._host_calls else self._numbers)
         self.finish()
 
     def finish(self) -> None:

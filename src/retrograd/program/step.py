@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.spec import Array
+from ..kernels.spec import Array, active
 from ..tape import state
 from ..tensor import Tensor
-from .containers import array_of, map_arrays, signature
+from .containers import array_of, describe_signature, map_arrays, signature
 from .epochs import run_epochs
 from .fuse import fuse
 from .ir import Operand, Program
@@ -55,6 +55,8 @@ class CompiledStep:
         return self._latest.program
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if state.kernels is not active:  # inside another step's trace: a part of that
+            return self._function(*args, **kwargs)
         # the quick way, for a call of the same form as the last one
         form, plan = self._latest_form, self._latest
         if form is not None and not kwargs and len(args) == len(form) and state.recording is self._latest_recording:
@@ -123,10 +125,12 @@ class CompiledStep:
         traced = sum(len(plans) for plans in self._plans.values())
         if traced < self._cache_size:
             return
+        signatures = list(self._plans)
+        seen = " and then ".join(describe_signature(arguments) for _, arguments in signatures[-2:])
         warnings.warn(
-            f"compile: {self.__name__} was traced {traced} times, for {len(self._plans)} signatures of its inputs; the "
-            "oldest program is dropped. Keep shapes, dtypes and Python arguments the same between calls, or raise "
-            "cache_size",
+            f"compile: {self.__name__} was traced {traced} times, for {len(signatures)} signatures of its inputs, lately "
+            f"{seen}; the oldest program is dropped. Keep shapes, dtypes, Python arguments and the model's mode the same "
+            "between calls, or raise cache_size",
             stacklevel=5,
         )
         oldest = next(iter(self._plans))
