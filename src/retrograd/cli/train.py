@@ -120,7 +120,7 @@ def fit(
                 metrics = score(model, *validation)
                 entry |= {f"val_{name}": value for name, value in metrics.items()}
                 rank = (metrics["accuracy"], -metrics["loss"]) if model.labels else (-metrics["rmse"],)
-                latest = f", validation {_metric(metrics)}"
+                latest = f", val {_metric(metrics)}"
             if not math.isfinite(entry["loss"] + entry.get("val_loss", 0)):
                 lower = settings["lr"] / 10
                 raise CommandError(f"training diverged: the loss is not finite in epoch {epoch}; try --lr {lower:g}")
