@@ -14,6 +14,7 @@ import functools
 import heapq
 import itertools
 import threading
+import weakref
 from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, TypeVar
@@ -57,6 +58,7 @@ class Node:
         residuals: arrays that the op's forward kept for its vjp beside them.
         outputs: how many outputs there are.
         hooks: output index → functions to call on its cotangent.
+        retained: output index → weak reference to the tensor that wants its cotangent in `grad`.
     """
 
     __slots__ = (
@@ -69,6 +71,7 @@ class Node:
         "order",
         "outputs",
         "residuals",
+        "retained",
         "shapes",
         "versions",
     )
@@ -80,7 +83,7 @@ class Node:
         inputs: list[Any],
         shapes: list[Any],
         arrays: tuple[Array, ...],
-        versions: list[tuple[list[Any], int]],
+        versions: list[tuple[list[int], int]],
         residuals: tuple[Any, ...],
         outputs: int,
     ) -> None:
@@ -93,6 +96,7 @@ class Node:
         self.residuals = residuals
         self.outputs = outputs
         self.hooks: dict[int, dict[int, Callable[..., Any]]] | None = None
+        self.retained: dict[int, weakref.ref[Any]] | None = None
         self.order = next(_order)
 
     @property
@@ -239,7 +243,8 @@ def sweep(roots: list[tuple[Any, Any]], algebra: Cotangents, retain: bool) -> di
         retain: whether the nodes keep what they saved, for another sweep.
 
     Returns:
-        leaf tensor → (its cotangent, whether the sweep made that array, so that nothing else can hold it).
+        leaf tensor, or one that retains its gradient → (its cotangent, whether the sweep made that array, so that
+        nothing else can hold it).
     """
     pending: dict[int, tuple[Node, list[Any], list[bool]]] = {}  # order → the node, its cotangents, which are ours
     leaves: dict[Any, tuple[Any, bool]] = {}
@@ -270,12 +275,21 @@ def sweep(roots: list[tuple[Any, Any]], algebra: Cotangents, retain: bool) -> di
         node, gs, _ = pending.pop(heapq.heappop(heap))
         if node.hooks:
             _run_hooks(node.hooks, gs, algebra)
+        if node.retained:
+            _retain(node.retained, gs, leaves)
         if node.arrays:
             node.check()
         places = node.inputs
         arrived, fresh = algebra.pull(node, gs)
         if not retain:
             node.release()
+
+
+def _retain(retained: dict[int, weakref.ref[Any]], gs: list[Any], leaves: dict[Any, tuple[Any, bool]]) -> None:
+    for i, reference in retained.items():
+        tensor = reference()
+        if tensor is not None and gs[i] is not None:
+            leaves[tensor] = gs[i], False
 
 
 def _run_hooks(hooks: dict[int, dict[int, Callable[..., Any]]], gs: list[Any], algebra: Cotangents) -> None:

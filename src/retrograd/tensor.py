@@ -28,7 +28,7 @@ class Tensor:
         grad: the gradient that backward passes have added up in this leaf, or None.
     """
 
-    __slots__ = ("__weakref__", "_hooks", "_requires_grad", "_version", "array", "edge", "grad")
+    __slots__ = ("__weakref__", "_family", "_hooks", "_requires_grad", "_version", "array", "edge", "grad")
 
     __array_ufunc__ = None  # array + tensor comes to Tensor.__radd__
 
@@ -37,7 +37,8 @@ class Tensor:
         self.grad: Tensor | None = None
         self.edge: tuple[Node, int] | None = None
         self._requires_grad = requires_grad
-        self._version: list[Any] = [0]  # how often the values changed, and once there are views, the set of them
+        self._version = [0]  # how often the values changed, in a list that views and saved arrays share
+        self._family: list[weakref.ref[Tensor]] | None = None
         self._hooks: dict[int, Callable[[Tensor], Tensor | None]] | None = None
 
     if TYPE_CHECKING:
@@ -205,7 +206,7 @@ class Tensor:
                 f"numpy: the tensor of shape {self.shape} requires grad, and NumPy cannot record; "
                 "use tensor.detach().numpy()"
             )
-        return self.array
+        return np.asarray(self.array)  # what stands for an array while a step is traced refuses here
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         array = self.numpy()
@@ -279,17 +280,18 @@ class Tensor:
         return RemovableHandle(node.hooks.setdefault(i, {}), hook)
 
     def retain_grad(self) -> None:
-        """Fill `grad` in this tensor too, which is no leaf, when a backward pass comes by."""
-        if self.edge is None:
-            return
-        this = weakref.ref(self)  # a node must not hold its result
+        """Fill `grad` in this tensor too, which is no leaf, with what its hooks leave when a backward pass comes by.
 
-        def keep(g: Tensor) -> None:
-            tensor = this()
-            if tensor is not None:
-                tensor.grad = g.detach_copy() if tensor.grad is None else tensor.grad + g
-
-        self.register_hook(keep)
+        Raises:
+            RuntimeError: the tensor does not require grad.
+        """
+        if not self._requires_grad:
+            raise RuntimeError(f"retain_grad: the tensor of shape {self.shape} does not require grad")
+        if self.edge is not None:
+            node, i = self.edge
+            if node.retained is None:
+                node.retained = {}
+            node.retained[i] = weakref.ref(self)  # a node must not hold its result
 
     def backward(
         self, gradient: Tensor | Array | None = None, retain_graph: bool | None = None, create_graph: bool = False
@@ -331,16 +333,19 @@ class Tensor:
 
     def share(self, source: Tensor) -> None:
         """Be a view of another tensor: changes of either are changes of both."""
-        version = self._version = source._version
-        if state.recording and not (source.edge is None and source._requires_grad):
-            # a leaf that requires grad is never changed by something recorded, so it need not know its views
-            if len(version) == 1:
-                version.append(weakref.WeakSet())
-            version[1].add(self)
+        self._version = source._version
+        if state.recording:
+            if source._family is None:
+                source._family = [weakref.ref(source)]
+            family = self._family = source._family
+            family.append(weakref.ref(self))
+            if not len(family) & (len(family) - 1):  # at each power of two, forget the dead
+                family[:] = [r for r in family if r() is not None]
 
-    def views(self) -> list[Tensor]:
-        """The tensors alive that are views of the same memory and were made while recording; perhaps this one too."""
-        return list(self._version[1]) if len(self._version) > 1 else []
+    def family(self) -> list[Tensor]:
+        """The tensors alive over this one's memory that gradients can tell apart: its views, what it is a view of,
+        and itself; none of them if no view was made while recording."""
+        return [t for t in [r() for r in self._family or ()] if t is not None]
 
     def writable(self, name: str) -> Array:
         """The array, to be changed in place by the op `name`; call changed() after.

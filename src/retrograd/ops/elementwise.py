@@ -412,7 +412,9 @@ def to(x: Tensor, dtype: Any) -> Tensor:
     """
     x = as_tensor_operand("to", x)
     dtype = dtypes.supported(dtype, "to")
-    return x if x.dtype == dtype else _cast(x, dtype=dtype, source=x.dtype)
+    if x.dtype == dtype:
+        return x
+    return _cast(x if dtype.kind == "f" else x.detach(), dtype=dtype, source=x.dtype)
 
 
 @method

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+import weakref
 from typing import Any
 
 import numpy as np
@@ -124,52 +125,56 @@ class Overwrite(Op):
 
 
 class Stale(Op):
-    """What a view becomes when the tensor that it is a view of is changed in place by something recorded."""
+    """What made a tensor whose memory something recorded has changed through another tensor: a view of it, or one
+    that it is a view of. `before` is what made it until then; assigning the view to its place brings that back."""
 
     differentiable = False
 
     def vjp(self, ctx: Node, g: Tensor) -> tuple[()]:
         raise RuntimeError(
-            f"backward: the view of shape {g.shape} was taken before {ctx['changed_by']} changed its tensor in place; "
-            "take the view again after the change, or work out of place"
+            f"backward: {ctx['name']} changed the memory of a tensor of shape {g.shape} in place through another "
+            "tensor, a view of it or one that it is a view of; take a view again after such a change, assign a "
+            "changed view to its place (tensor[key] = view), or work out of place"
         )
 
 
 _overwrite, _stale = Overwrite(), Stale()
 
 
-def become(x: Tensor, result: Tensor, name: str) -> Tensor:
+def become(x: Tensor, result: Tensor, name: str, written: Tensor | None = None) -> Tensor:
     """Give x, in place, the values of `result`, which an op made from it; where that was recorded, x is from then
-    on what the op made.
+    on what the op made, and the other tensors over its memory but `written` are stale.
 
     Raises:
-        RuntimeError: x is a leaf that requires grad, while recording; gradients would flow through a view, of which
-            its tensor knows nothing; x's memory is read-only.
+        RuntimeError: x is a leaf that requires grad, or a view of one, while recording; or its memory is read-only.
         ValueError: result's shape is not x's.
     """
     array = x.writable(name)
     if result.shape != x.shape:
         raise ValueError(f"{name}: the result's shape {result.shape} does not fit into the tensor's {x.shape} in place")
-    views = x.views()
-    if result.edge is not None and (any(v is x for v in views) or (x.edge is not None and x.edge[0].op.view)):
-        raise RuntimeError(
-            f"{name}: in-place change of a view of shape {x.shape} that gradients flow through; "
-            "change the tensor that it is a view of, clone() it first, or work out of place"
-        )
+    others = [] if result.edge is None else [t for t in x.family() if t is not x and t is not written]
+    for t in others:
+        if t.requires_grad and t.is_leaf:
+            raise RuntimeError(
+                f"{name}: in-place change of a view of shape {x.shape} of a leaf tensor of shape {t.shape} that "
+                "requires grad; do it under rg.no_grad(), or clone() the leaf first"
+            )
     state.kernels.hold([x])
     state.kernels.assign(array, result.array)
     x.changed()
     if result.edge is not None:
         x._requires_grad, x.edge = True, result.edge
-        for view in views:
-            node = Node(_stale, {"changed_by": name}, [], [], (), [], (), 1)
-            view._requires_grad, view.edge = True, (node, 0)
+    for t in others:
+        facts = {"name": name, "through": weakref.ref(x), "before": (t._requires_grad, t.edge)}
+        t._requires_grad, t.edge = True, (Node(_stale, facts, [], [], [], [], (), 1), 0)
     return x
 
 
 def _setitem(x: Tensor, key: Any, values: Operand) -> None:
     key = _plain(key)
     values = as_tensor_operand("setitem", values, x)
+    if x.edge is not None and x.edge[0].op is _stale and x.edge[0]["through"]() is values:
+        x._requires_grad, x.edge = x.edge[0]["before"]
     array = x.writable("setitem")
     try:
         if state.recording and (x.requires_grad or values.requires_grad):
@@ -183,7 +188,7 @@ def _setitem(x: Tensor, key: Any, values: Operand) -> None:
         raise type(error)(
             f"setitem: {error}; the tensor's shape is {x.shape}, the values' {values.shape}"
         ) from None
-    become(x, result, "setitem")
+    become(x, result, "setitem", values)
 
 
 Tensor.__setitem__ = _setitem  # type: ignore[method-assign,assignment]
@@ -192,9 +197,11 @@ Tensor.__setitem__ = _setitem  # type: ignore[method-assign,assignment]
 def _in_place(name: str, function: str):
     def change(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         x.writable(name)
-        recorded = any(isinstance(t, Tensor) and t.requires_grad for t in (x, *args)) and state.recording
-        # what the derivative reads must outlast the change
-        result = getattr(x.clone() if recorded else x, function)(*args, **kwargs)
+        source = x
+        if state.recording and any(isinstance(t, Tensor) and t.requires_grad for t in (x, *args)):
+            source = x.clone()  # what the derivative reads must outlast the change
+            args = tuple(source if a is x else a for a in args)
+        result = getattr(source, function)(*args, **kwargs)
         if result.dtype != x.dtype and not np.can_cast(result.dtype, x.dtype, "same_kind"):
             raise TypeError(f"{name}: the result is {result.dtype}, which a {x.dtype} tensor cannot take in place")
         return become(x, result, name)
