@@ -31,9 +31,7 @@ def array_of(value: Any) -> Array:
     if not array.flags.c_contiguous:
         array = np.ascontiguousarray(array).reshape(array.shape)
     if array is not given:
-        logger.debug(
-            "compile: an argument of shape %s is copied at each call, to C order and %s", array.shape, array.dtype
-        )
+        logger.debug("compile: an argument of shape %s is copied at each call, as %s", array.shape, array.dtype)
     return array
 
 

@@ -128,9 +128,9 @@ class CompiledStep:
         signatures = list(self._plans)
         seen = " and then ".join(describe_signature(arguments) for _, arguments in signatures[-2:])
         warnings.warn(
-            f"compile: {self.__name__} was traced {traced} times, for {len(signatures)} signatures of its inputs, lately "
-            f"{seen}; the oldest program is dropped. Keep shapes, dtypes, Python arguments and the model's mode the same "
-            "between calls, or raise cache_size",
+            f"compile: {self.__name__} was traced {traced} times, for {len(signatures)} signatures of its inputs, "
+            f"lately {seen}; the oldest program is dropped. Keep shapes, dtypes, Python arguments and the model's mode "
+            "the same between calls, or raise cache_size",
             stacklevel=5,
         )
         oldest = next(iter(self._plans))
