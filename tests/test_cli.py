@@ -94,7 +94,7 @@ def digits(tmp_path_factory):
     path = tmp_path_factory.mktemp("digits") / "metrics.json"
     metrics = {}
     for name in rg.backends.available():
-        assert run("train", "--backend", name, "--epochs", 20, "--json", path, "--quiet") == 0
+        assert run("train", "--backend", name, "--threads", 1, "--epochs", 20, "--json", path, "--quiet") == 0
         metrics[name] = metrics_in(path)
         assert metrics[name]["environment"]["backend"] == name
     return metrics

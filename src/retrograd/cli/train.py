@@ -220,7 +220,7 @@ def _metric(metrics: dict[str, Any]) -> str:
 def _outcome(history: list[dict[str, Any]], best: int, seconds: float, rate: float) -> str:
     chosen = history[best - 1]
     validation = {name.removeprefix("val_"): value for name, value in chosen.items() if name.startswith("val_")}
-    found = f"; best was epoch {best}, validation {_metric(validation)}" if validation else ""
+    found = f"\nbest       epoch {best}, validation {_metric(validation)}" if validation else ""
     return f"trained    {len(history)} epochs in {seconds:.1f} s, {rate:,.0f} rows/s{found}"
 
 
