@@ -15,7 +15,7 @@ import heapq
 import itertools
 import threading
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -82,7 +82,7 @@ class Node:
         attributes: dict[str, Any],
         inputs: list[Any],
         shapes: list[Any],
-        arrays: tuple[Array, ...],
+        arrays: Sequence[Array],
         versions: list[tuple[list[int], int]],
         residuals: tuple[Any, ...],
         outputs: int,
@@ -249,6 +249,7 @@ def sweep(roots: list[tuple[Any, Any]], algebra: Cotangents, retain: bool) -> di
     pending: dict[int, tuple[Node, list[Any], list[bool]]] = {}  # order → the node, its cotangents, which are ours
     leaves: dict[Any, tuple[Any, bool]] = {}
     heap: list[int] = []  # of the orders of what is pending, negated
+    arrived: Iterable[Any]
     places, arrived, fresh = [where for where, _ in roots], [g for _, g in roots], False
     while True:
         for where, g in zip(places, arrived, strict=True):
