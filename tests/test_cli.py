@@ -92,11 +92,12 @@ def houses_csv():
 def digits(tmp_path_factory):
     """Backend → the metrics of a training on the digits."""
     path = tmp_path_factory.mktemp("digits") / "metrics.json"
-    metrics = {}
+    metrics, threads = {}, rg.get_num_threads()
     for name in rg.backends.available():
         assert run("train", "--backend", name, "--threads", 1, "--epochs", 20, "--json", path, "--quiet") == 0
         metrics[name] = metrics_in(path)
         assert metrics[name]["environment"]["backend"] == name
+    rg.set_num_threads(threads)
     return metrics
 
 
