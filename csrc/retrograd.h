@@ -40,6 +40,8 @@ void rg_set_num_threads(int n);
 int rg_num_threads(void);
 int rg_has_openmp(void);
 
+#include "program.h"
+
 #if defined(RG_CDEF)
 #define RG_POINTER(result, name) result name
 #define RG_ELEMENT(type) void /* any buffer converts to it, without a cast for each array */

@@ -45,4 +45,6 @@ def load() -> Backend:
     table = {}
     for family in FAMILIES:
         table.update(importlib.import_module(f".{family}", __name__).KERNELS)
-    return Backend("c", table, lib.rg_set_num_threads, describe)
+    from .program import loader
+
+    return Backend("c", table, lib.rg_set_num_threads, describe, loader(table))

@@ -1,0 +1,98 @@
+/* What program.c and the kernels' executors (program.inc) share. */
+#ifndef RETROGRAD_CALL_H
+#define RETROGRAD_CALL_H
+
+#include "retrograd.h"
+
+#include <stddef.h>
+
+/* An operand of a loaded program. */
+typedef struct {
+    int present;
+    int axes, row_axis;
+    int dtype;
+    int contiguous; /* whether a slice of it is */
+    int64_t shape[RG_AXES], strides[RG_AXES];
+    int64_t size;     /* elements, of all rows */
+    int64_t row_step; /* bytes from a row to the next; 0 where a slice does not advance */
+} rg_view;
+
+typedef struct rg_call rg_call;
+
+/* A step's state on one thread. */
+typedef struct {
+    const uintptr_t *at; /* the operands' addresses for row 0, RG_OPERANDS for each call */
+    const rg_scalar *scalars;
+    char *scratch; /* of this thread */
+    char *packed;  /* of the program */
+    int64_t start, rows; /* the slice; rows is 0 where calls run whole */
+    int later;           /* what is summed over slices is added to what is there */
+    int thread, threads; /* for what all threads do together */
+} rg_frame;
+
+typedef void rg_executor(const rg_call *call, const rg_frame *frame);
+
+enum { RG_ELEMENTWISE_OPERANDS = 4 };
+
+/* The axes of an elementwise call, neighbours that can be walked as one made one; strides in elements. */
+typedef struct {
+    int axes;
+    int64_t shape[RG_AXES];
+    int64_t strides[RG_ELEMENTWISE_OPERANDS][RG_AXES];
+} rg_walk;
+
+struct rg_call {
+    rg_executor *run;
+    rg_executor *before; /* once a step, before the segment; its panels are shared out over threads. May be NULL */
+    int64_t number;      /* in the program */
+    int64_t merged;      /* this call and so many that follow run as one, by this one's executor */
+    int opcode, dtype;
+    int32_t option[RG_OPTIONS];
+    int32_t scalar[RG_NUMBERS];
+    rg_scalar constant[RG_NUMBERS];
+    rg_view operand[RG_OPERANDS];
+    int64_t rows;     /* of the segment; 0 where it runs whole */
+    int64_t slice;    /* the most rows at a time */
+    int64_t elements; /* of operand 0, for each row, or all where it runs whole */
+    int64_t work;     /* as rg_parts counts it */
+    int64_t scratch;  /* bytes that it needs */
+    int64_t packed, packed_bytes; /* its place in frame->packed */
+    int shared;                   /* all threads run it together, each its share */
+    rg_walk walk;                 /* elementwise calls and copies */
+};
+
+static inline void *rg_at(const rg_call *call, const rg_frame *frame, int operand) {
+    return (void *)(frame->at[call->number * RG_OPERANDS + operand] +
+                    (uintptr_t)(frame->start * call->operand[operand].row_step));
+}
+
+/* How many rows the call works on, of an operand whose rows are its first axis. */
+static inline int64_t rg_rows(const rg_call *call, const rg_frame *frame, int operand) {
+    return call->rows ? frame->rows : call->operand[operand].shape[0];
+}
+
+static inline rg_scalar rg_number(const rg_call *call, const rg_frame *frame, int n) {
+    return call->scalar[n] < 0 ? call->constant[n] : frame->scalars[call->scalar[n]];
+}
+
+/* Chooses the executor of a checked call for the instruction set in force and says what it needs: run, before, work,
+ * scratch, packed_bytes, shared. One for each of RG_F32 and RG_F64. */
+typedef void rg_prepare(rg_call *call);
+extern rg_prepare *rg_prepare_call[2];
+
+/* copy.c: elements begin..end-1, in C order, from one strided array to another, converted. */
+typedef struct {
+    void *to;
+    const void *from;
+    int to_dtype, from_dtype;
+    const rg_walk *walk; /* strides[0] of `to`, strides[1] of `from` */
+} rg_copying;
+
+void rg_copy_range(const rg_copying *copying, int64_t begin, int64_t end);
+int rg_can_copy(int to_dtype, int from_dtype);
+int64_t rg_item_bytes(int dtype);
+
+/* The call's first `operands` operands, whose shapes are equal, as a walk. */
+rg_walk rg_walk_of(const rg_call *call, const int *operands, int count);
+
+#endif

@@ -1,0 +1,1029 @@
+/* Loading programs and running them: see program.h. */
+#include "blocks.h"
+#include "call.h"
+#include "threads.h"
+
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+#define CACHE_LINE 64
+#define SPINS 4000 /* of a thread that waits, before it lets another one have the processor */
+/* Threads run the whole program together, unless calls that only one of them would run take longer than this. */
+#define WORK_OF_ONE_THREAD 8192
+
+rg_prepare *rg_prepare_call[2];
+
+/* What one thread works with in a part of the batch. */
+typedef struct {
+    uintptr_t *at;
+    char *slices, *scratch, *sums;
+} part_memory;
+
+/* Where a call's address is found anew at each step. */
+typedef struct {
+    int64_t operand, given, offset;
+} given_operand;
+
+/* An output that adds up over slices: each part but the first has one of its own, in its `sums`. */
+typedef struct {
+    int64_t operand, elements, place;
+    int dtype;
+} summed_output;
+
+typedef struct {
+    int64_t first, count; /* calls */
+    int64_t rows, slice_rows;
+    int64_t work;
+    int parts;
+    int64_t first_sum, sum_count;
+    int packs;
+} segment;
+
+struct rg_program {
+    segment *segments;
+    int64_t segment_count;
+    rg_call *calls;
+    int64_t call_count;
+    given_operand *inputs, *results;
+    int64_t input_count, result_count; /* operands that are */
+    int64_t *input_bytes;              /* of each input of the step */
+    int64_t input_number;
+    int loss_dtype; /* of the first result, where that is a single floating number; else -1 */
+    summed_output *sums;
+    int64_t sum_count, sum_bytes;
+    int64_t slice_bytes, scratch_bytes, packed_bytes;
+    char *arena, *packed;
+    uintptr_t *fixed; /* the operands' addresses, but for those that a part has its own of */
+    int64_t *local;   /* an operand's place in the slice arena, or -1 */
+    int together;     /* all threads run the whole program; else each call has threads of its own */
+    int threads, parts;
+    part_memory *part;
+    _Alignas(CACHE_LINE) atomic_int arrived;
+    _Alignas(CACHE_LINE) atomic_uint phase;
+};
+
+/* ---- checks */
+
+typedef struct {
+    char *text;
+    int64_t bytes;
+    int failed;
+} complaint;
+
+__attribute__((format(printf, 2, 3))) static int complain(complaint *c, const char *format, ...) {
+    if (!c->failed) {
+        va_list values;
+        va_start(values, format);
+        vsnprintf(c->text, (size_t)c->bytes, format, values);
+        va_end(values);
+    }
+    c->failed = 1;
+    return -1;
+}
+
+/* An opcode's operands and numbers. Letters, one for each operand: o an output of the call's type, b of truth values, a
+ * any; i an input of the call's type, l of labels, t of the call's type or truth values; upper case: may be absent. */
+static const struct {
+    const char *name, *operands;
+    int numbers;
+} opcodes[RG_OPCODES] = {
+    [RG_LINEAR_FORWARD] = {"linear_forward", "oiiI", 0},
+    [RG_LINEAR_BACKWARD] = {"linear_backward", "OOOiiiI", 0},
+    [RG_MATMUL] = {"matmul", "oii", 0},
+    [RG_POINTWISE_LOSS] = {"pointwise_loss", "OOOii", 2},
+    [RG_CROSS_ENTROPY] = {"cross_entropy_loss", "OOOil", 1},
+    [RG_ACTIVATION_FORWARD] = {"activation_forward", "oi", 1},
+    [RG_ACTIVATION_BACKWARD] = {"activation_backward", "oii", 1},
+    [RG_SUM] = {"sum", "oi", 1},
+    [RG_AMAX] = {"amax", "oi", 0},
+    [RG_AMIN] = {"amin", "oi", 0},
+    [RG_LOGSUMEXP] = {"logsumexp", "oi", 0},
+    [RG_SOFTMAX] = {"softmax", "oi", 0},
+    [RG_LOG_SOFTMAX] = {"log_softmax", "oi", 0},
+    [RG_SOFTMAX_BACKWARD] = {"softmax_backward", "oii", 0},
+    [RG_LOG_SOFTMAX_BACKWARD] = {"log_softmax_backward", "oii", 0},
+    [RG_SGD_UPDATE] = {"sgd_update", "oiO", 4},
+    [RG_ADAM_UPDATE] = {"adam_update", "oiooO", 6},
+    [RG_RMSPROP_UPDATE] = {"rmsprop_update", "oioOO", 5},
+    [RG_DROPOUT] = {"dropout", "oi", 3},
+    [RG_RANDOM_UNIFORM] = {"random_uniform", "o", 2},
+    [RG_COPY] = {"copy", "aa", 0},
+    [RG_NEGATIVE] = {"negative", "oi", 0},
+    [RG_ABSOLUTE] = {"absolute", "oi", 0},
+    [RG_SIGN] = {"sign", "oi", 0},
+    [RG_EXP] = {"exp", "oi", 0},
+    [RG_LOG] = {"log", "oi", 0},
+    [RG_SQRT] = {"sqrt", "oi", 0},
+    [RG_SQUARE] = {"square", "oi", 0},
+    [RG_CLAMP] = {"clamp", "oi", 2},
+    [RG_ADD] = {"add", "oii", 0},
+    [RG_SUBTRACT] = {"subtract", "oii", 0},
+    [RG_MULTIPLY] = {"multiply", "oii", 0},
+    [RG_DIVIDE] = {"divide", "oii", 0},
+    [RG_POWER] = {"power", "oii", 0},
+    [RG_MAXIMUM] = {"maximum", "oii", 0},
+    [RG_MINIMUM] = {"minimum", "oii", 0},
+    [RG_WHERE] = {"where", "otii", 0},
+    [RG_EQUAL] = {"equal", "btt", 0},
+    [RG_NOT_EQUAL] = {"not_equal", "btt", 0},
+    [RG_LESS] = {"less", "btt", 0},
+    [RG_LESS_EQUAL] = {"less_equal", "btt", 0},
+    [RG_GREATER] = {"greater", "btt", 0},
+    [RG_GREATER_EQUAL] = {"greater_equal", "btt", 0},
+    [RG_LOGICAL_AND] = {"logical_and", "btt", 0},
+    [RG_LOGICAL_OR] = {"logical_or", "btt", 0},
+    [RG_LOGICAL_NOT] = {"logical_not", "bt", 0},
+};
+
+static int is_optional(char letter) { return letter >= 'A' && letter <= 'Z'; }
+static int is_elementwise(int opcode) { return opcode >= RG_NEGATIVE; }
+
+/* The sum of how far the axes reach from the first element, downwards and upwards; -1 where it overflows. */
+static int reach(const rg_operand *o, const int64_t *shape, int64_t *low, int64_t *high) {
+    *low = *high = 0;
+    for (int axis = 0; axis < o->axes; axis++) {
+        if (shape[axis] == 0) {
+            *low = 0;
+            *high = -1;
+            return 0;
+        }
+        int64_t far;
+        if (__builtin_mul_overflow(shape[axis] - 1, o->strides[axis], &far) ||
+            __builtin_add_overflow(far < 0 ? *low : *high, far, far < 0 ? low : high))
+            return -1;
+    }
+    return 0;
+}
+
+/* One operand of call number n against its buffer and its segment; fills in the view. */
+static int check_operand(complaint *c, const rg_program_source *source, int64_t n, int slot, const segment *s,
+                         rg_view *view) {
+    const rg_instruction *in = &source->instructions[n];
+    const rg_operand *o = &in->operand[slot];
+    const char *name = opcodes[in->opcode].name;
+#define WRONG(...) complain(c, "instruction %lld, %s, operand %d: " __VA_ARGS__)
+#define WHICH (long long)n, name, slot
+    if (o->buffer < 0 || o->buffer >= source->buffer_count)
+        return WRONG("no buffer %d of %lld", WHICH, o->buffer, (long long)source->buffer_count);
+    if (o->axes < 0 || o->axes > RG_AXES)
+        return WRONG("%d axes, expected 0 to %d", WHICH, o->axes, RG_AXES);
+    const rg_buffer *buffer = &source->buffers[o->buffer];
+    const int64_t item = rg_item_bytes(buffer->dtype);
+    *view = (rg_view){.present = 1, .axes = o->axes, .row_axis = -1, .dtype = buffer->dtype, .size = 1, .contiguous = 1};
+    for (int axis = 0; axis < o->axes; axis++) {
+        if (o->shape[axis] < 0 || __builtin_mul_overflow(view->size, o->shape[axis], &view->size))
+            return WRONG("axis %d has size %lld", WHICH, axis, (long long)o->shape[axis]);
+        view->shape[axis] = o->shape[axis];
+        view->strides[axis] = o->strides[axis];
+    }
+    int64_t bytes, shape[RG_AXES];
+    if (__builtin_mul_overflow(view->size, item, &bytes))
+        return WRONG("too large", WHICH);
+    memcpy(shape, view->shape, sizeof shape);
+    if (s->rows && o->row_axis != -1) {
+        if (o->row_axis < 0 || o->row_axis >= o->axes || shape[o->row_axis] != s->rows)
+            return WRONG("axis %d is not the batch of %lld rows", WHICH, o->row_axis, (long long)s->rows);
+        view->row_axis = o->row_axis;
+        if (buffer->place == RG_SLICE)
+            shape[o->row_axis] = s->slice_rows;
+        else
+            view->row_step = o->strides[o->row_axis] * item;
+    }
+    int64_t low, high;
+    if (reach(o, shape, &low, &high) || o->offset < 0 ||
+        (high >= low && (o->offset > INT64_MAX - high || o->offset + low < 0 || o->offset + high >= buffer->bytes / item)))
+        return WRONG("reaches beyond the %lld elements of buffer %d", WHICH, (long long)(buffer->bytes / item),
+                     o->buffer);
+    int64_t step = 1;
+    for (int axis = o->axes - 1; axis >= 0; axis--) {
+        if (view->shape[axis] != 1 && view->strides[axis] != step)
+            view->contiguous = 0;
+        step *= view->shape[axis];
+    }
+    if (view->size <= 1)
+        view->contiguous = 1;
+    if (view->row_axis > 0)
+        view->contiguous = 0;
+    return 0;
+#undef WRONG
+#undef WHICH
+}
+
+static int same_shape(const rg_view *a, const rg_view *b) {
+    if (a->axes != b->axes)
+        return 0;
+    for (int axis = 0; axis < a->axes; axis++)
+        if (a->shape[axis] != b->shape[axis])
+            return 0;
+    return 1;
+}
+
+static int has_shape(const rg_view *v, int axes, int64_t first, int64_t second) {
+    return !v->present || (v->axes == axes && (axes < 1 || v->shape[0] == first) && (axes < 2 || v->shape[1] == second));
+}
+
+static int64_t product(const int64_t *sizes, int begin, int end) {
+    int64_t n = 1;
+    for (int i = begin; i < end; i++)
+        n *= sizes[i];
+    return n;
+}
+
+/* Sizes of a call's operands against each other, and what its options may be; 0 where they do not fit. */
+static int fits(const rg_call *call) {
+    const rg_view *v = call->operand;
+    const int first = call->option[0], last = call->option[1];
+    switch (call->opcode) {
+    case RG_LINEAR_FORWARD:
+        return v[1].axes == 2 && v[2].axes == 2 && v[1].shape[1] == v[2].shape[1] &&
+               has_shape(&v[0], 2, v[1].shape[0], v[2].shape[0]) && has_shape(&v[3], 1, v[2].shape[0], 0) &&
+               v[0].contiguous && (!v[3].present || v[3].contiguous) && first >= RG_IDENTITY && first <= RG_SIGMOID;
+    case RG_LINEAR_BACKWARD: {
+        if (v[4].axes != 2 || v[5].axes != 2)
+            return 0;
+        const int64_t rows = v[4].shape[0], in = v[4].shape[1], out = v[5].shape[0];
+        for (int n = 0; n < 3; n++)
+            if (v[n].present && !v[n].contiguous)
+                return 0;
+        return v[5].shape[1] == in && has_shape(&v[0], 2, rows, in) && has_shape(&v[1], 2, out, in) &&
+               has_shape(&v[2], 1, out, 0) && has_shape(&v[3], 2, rows, out) && has_shape(&v[6], 2, rows, out) &&
+               (v[6].present || first == RG_IDENTITY) && first >= RG_IDENTITY && first <= RG_SIGMOID;
+    }
+    case RG_MATMUL: {
+        const int axes = v[0].axes;
+        if (axes < 2 || v[1].axes != axes || v[2].axes != axes || !v[0].contiguous)
+            return 0;
+        for (int axis = 0; axis < axes - 2; axis++)
+            if (v[0].shape[axis] != v[1].shape[axis] || v[0].shape[axis] != v[2].shape[axis])
+                return 0;
+        return v[0].shape[axes - 2] == v[1].shape[axes - 2] && v[0].shape[axes - 1] == v[2].shape[axes - 1] &&
+               v[1].shape[axes - 1] == v[2].shape[axes - 2];
+    }
+    case RG_POINTWISE_LOSS:
+        return first >= RG_MSE && first <= RG_BCE_WITH_LOGITS && same_shape(&v[3], &v[4]) &&
+               (!v[0].present || (same_shape(&v[0], &v[3]) && v[0].contiguous)) &&
+               (!v[1].present || v[1].size == 1) && (!v[2].present || (same_shape(&v[2], &v[3]) && v[2].contiguous));
+    case RG_CROSS_ENTROPY:
+        return v[3].axes == 2 && (!v[0].present || (has_shape(&v[0], 1, v[3].shape[0], 0) && v[0].contiguous)) &&
+               (!v[1].present || v[1].size == 1) && (!v[2].present || (same_shape(&v[2], &v[3]) && v[2].contiguous)) &&
+               (v[4].dtype == RG_I64 ? has_shape(&v[4], 1, v[3].shape[0], 0) : same_shape(&v[4], &v[3]));
+    case RG_ACTIVATION_FORWARD:
+        return first >= RG_IDENTITY && first <= RG_SOFTPLUS && same_shape(&v[0], &v[1]) && v[0].contiguous;
+    case RG_ACTIVATION_BACKWARD:
+        return first >= RG_IDENTITY && first <= RG_SOFTPLUS && same_shape(&v[0], &v[1]) &&
+               same_shape(&v[0], &v[2]) && v[0].contiguous;
+    case RG_SUM:
+    case RG_AMAX:
+    case RG_AMIN:
+    case RG_LOGSUMEXP:
+        return first >= 0 && last >= first && last <= v[1].axes && v[0].contiguous &&
+               v[0].size == product(v[1].shape, 0, first) * product(v[1].shape, last, v[1].axes);
+    case RG_SOFTMAX:
+    case RG_LOG_SOFTMAX:
+    case RG_SOFTMAX_BACKWARD:
+    case RG_LOG_SOFTMAX_BACKWARD:
+        return first >= 0 && last == first + 1 && last <= v[0].axes && same_shape(&v[0], &v[1]) && v[0].contiguous &&
+               (!v[2].present || same_shape(&v[0], &v[2]));
+    case RG_SGD_UPDATE:
+    case RG_ADAM_UPDATE:
+    case RG_RMSPROP_UPDATE:
+        for (int n = 0; n < 5; n++)
+            if (v[n].present && (!same_shape(&v[0], &v[n]) || !v[n].contiguous))
+                return 0;
+        return 1;
+    case RG_DROPOUT:
+        return same_shape(&v[0], &v[1]) && v[0].contiguous;
+    case RG_RANDOM_UNIFORM:
+        return v[0].contiguous;
+    case RG_COPY:
+        return same_shape(&v[0], &v[1]) && rg_can_copy(v[0].dtype, v[1].dtype);
+    default:
+        for (int n = 1; n < RG_ELEMENTWISE_OPERANDS; n++)
+            if (v[n].present && !same_shape(&v[0], &v[n]))
+                return 0;
+        return 1;
+    }
+}
+
+/* Whether a call can run on a slice, and its operands take part in it as they must: all by their first axis, but for what
+ * is the same for each slice, and what adds up. */
+static int slices(const rg_call *call, const rg_operand *o) {
+    const rg_view *v = call->operand;
+    uint32_t rows = 0, summed = 0, reduced = 0;
+    for (int n = 0; n < RG_OPERANDS; n++)
+        if (v[n].present) {
+            rows |= (uint32_t)(v[n].row_axis == 0) << n;
+            reduced |= (uint32_t)(v[n].row_axis > 0) << n;
+            summed |= (uint32_t)!!o[n].summed << n;
+        }
+    uint32_t present = 0;
+    for (int n = 0; n < RG_OPERANDS; n++)
+        present |= (uint32_t)v[n].present << n;
+    switch (call->opcode) {
+    case RG_LINEAR_FORWARD:
+        return rows == 3 && !reduced && !summed;
+    case RG_LINEAR_BACKWARD:
+        return rows == (present & 0x59) && !reduced && summed == (present & 6);
+    case RG_MATMUL:
+        if (v[0].axes != 2)
+            return 0;
+        return (rows == 3 && !reduced && !summed) || (rows == 4 && v[1].row_axis == 1 && summed == 1);
+    case RG_POINTWISE_LOSS:
+    case RG_CROSS_ENTROPY:
+        return rows == (present & 0x1d) && !reduced && summed == (present & 2);
+    case RG_SUM:
+        if (v[1].row_axis < 0)
+            return 0;
+        if (call->option[0] <= v[1].row_axis && v[1].row_axis < call->option[1])
+            return v[0].row_axis < 0 && summed == 1;
+        return rows == 3 && call->option[0] > 0 && !summed;
+    case RG_AMAX:
+    case RG_AMIN:
+    case RG_LOGSUMEXP:
+    case RG_SOFTMAX:
+    case RG_LOG_SOFTMAX:
+    case RG_SOFTMAX_BACKWARD:
+    case RG_LOG_SOFTMAX_BACKWARD:
+        return rows == present && call->option[0] > 0 && !summed;
+    case RG_SGD_UPDATE:
+    case RG_ADAM_UPDATE:
+    case RG_RMSPROP_UPDATE:
+    case RG_DROPOUT:
+    case RG_RANDOM_UNIFORM:
+        return 0;
+    default:
+        return rows == present && !summed;
+    }
+}
+
+static int dtype_fits(char letter, int dtype, int call_dtype) {
+    switch (letter) {
+    case 'a':
+        return 1;
+    case 'b':
+        return dtype == RG_BOOL;
+    case 't':
+        return dtype == call_dtype || dtype == RG_BOOL;
+    case 'l':
+        return dtype == call_dtype || dtype == RG_I64;
+    default:
+        return dtype == call_dtype;
+    }
+}
+
+/* Checks instruction n and makes a call of it. */
+static int load_call(complaint *c, const rg_program_source *source, int64_t n, const segment *s, rg_call *call) {
+    const rg_instruction *in = &source->instructions[n];
+    const long long which = n;
+    if (in->opcode < 0 || in->opcode >= RG_OPCODES)
+        return complain(c, "instruction %lld: no opcode %d", which, in->opcode);
+    const char *name = opcodes[in->opcode].name, *letters = opcodes[in->opcode].operands;
+    *call = (rg_call){.number = n, .merged = 1, .opcode = in->opcode, .dtype = RG_F32, .rows = s->rows};
+    memcpy(call->option, in->option, sizeof call->option);
+    int known = 0;
+    for (int slot = 0; slot < RG_OPERANDS; slot++) {
+        const char letter = slot < (int)strlen(letters) ? letters[slot] : 0;
+        if (in->operand[slot].buffer == -1 && (!letter || is_optional(letter)))
+            continue;
+        if (!letter || in->operand[slot].buffer == -1)
+            return complain(c, "instruction %lld, %s: operand %d is %s", which, name, slot,
+                            letter ? "missing" : "one too many");
+        rg_view *v = &call->operand[slot];
+        if (check_operand(c, source, n, slot, s, v))
+            return -1;
+        if (!known && (v->dtype == RG_F32 || v->dtype == RG_F64)) {
+            call->dtype = v->dtype;
+            known = 1;
+        }
+    }
+    for (int slot = 0; slot < (int)strlen(letters); slot++)
+        if (call->operand[slot].present && !dtype_fits(letters[slot], call->operand[slot].dtype, call->dtype))
+            return complain(c, "instruction %lld, %s: operand %d has element type %d", which, name, slot,
+                            call->operand[slot].dtype);
+    if (!fits(call))
+        return complain(c, "instruction %lld, %s: operands or options do not fit each other", which, name);
+    if (s->rows && !slices(call, in->operand))
+        return complain(c, "instruction %lld, %s: does not run on slices of the batch in this way", which, name);
+    for (int k = 0; k < RG_NUMBERS; k++) {
+        if (in->scalar[k] < -1 || in->scalar[k] >= source->scalar_count)
+            return complain(c, "instruction %lld, %s: no scalar %d of %lld", which, name, in->scalar[k],
+                            (long long)source->scalar_count);
+        call->scalar[k] = in->scalar[k];
+        const int whole = (in->opcode == RG_ADAM_UPDATE && k == 5) || (in->opcode == RG_DROPOUT && k > 0) ||
+                          in->opcode == RG_RANDOM_UNIFORM;
+        if (!whole)
+            call->constant[k].number = in->number[k];
+        else if (in->number[k] >= 0 && in->number[k] < 0x1p63)
+            call->constant[k].whole = (int64_t)in->number[k];
+        else
+            return complain(c, "instruction %lld, %s: number %d is %g, expected a whole one", which, name, k,
+                            in->number[k]);
+    }
+    const rg_view *made = &call->operand[0];
+    for (int slot = 0; slot < RG_OPERANDS && !made->present; slot++)
+        made = &call->operand[slot];
+    call->slice = s->rows ? s->slice_rows : made->axes ? made->shape[0] : 1;
+    call->elements = s->rows ? made->size / s->rows : made->size;
+    if (is_elementwise(call->opcode) || call->opcode == RG_COPY) {
+        int operands[RG_ELEMENTWISE_OPERANDS], count = 0;
+        for (int slot = 0; slot < RG_ELEMENTWISE_OPERANDS; slot++)
+            if (call->operand[slot].present)
+                operands[count++] = slot;
+        call->walk = rg_walk_of(call, operands, count);
+    }
+    rg_prepare_call[call->dtype](call);
+    return 0;
+}
+
+static int check_buffers(complaint *c, const rg_program_source *source) {
+    for (int64_t n = 0; n < source->buffer_count; n++) {
+        const rg_buffer *b = &source->buffers[n];
+        const long long which = n;
+        if (b->dtype < 0 || b->dtype >= RG_DTYPES)
+            return complain(c, "buffer %lld: no element type %d", which, b->dtype);
+        if (b->place < 0 || b->place >= RG_PLACES)
+            return complain(c, "buffer %lld: no place %d", which, b->place);
+        const int64_t most = b->place == RG_ARENA ? source->arena_bytes : source->slice_bytes;
+        if (b->bytes < 0 || b->where < 0)
+            return complain(c, "buffer %lld: %lld bytes at %lld", which, (long long)b->bytes, (long long)b->where);
+        if ((b->place == RG_ARENA || b->place == RG_SLICE) && (b->bytes > most || b->where > most - b->bytes))
+            return complain(c, "buffer %lld: %lld bytes at %lld of an arena of %lld", which, (long long)b->bytes,
+                            (long long)b->where, (long long)most);
+        if (b->place <= RG_SLICE && b->where % rg_item_bytes(b->dtype))
+            return complain(c, "buffer %lld: not aligned to its elements", which);
+        if (b->place == RG_FIXED && !b->where && b->bytes)
+            return complain(c, "buffer %lld: no address", which);
+        if ((b->place == RG_INPUT && b->where >= source->input_count) ||
+            (b->place == RG_RESULT && b->where >= source->result_count))
+            return complain(c, "buffer %lld: no such argument", which);
+    }
+    return 0;
+}
+
+/* ---- loading */
+
+static void *zeroed(int64_t count, int64_t size) { return calloc((size_t)(count ? count : 1), (size_t)size); }
+
+static char *aligned(int64_t bytes) {
+    const int64_t rounded = rg_blocks(bytes, CACHE_LINE) * CACHE_LINE;
+    char *memory = aligned_alloc(CACHE_LINE, (size_t)rounded);
+    if (memory)
+        memset(memory, 0, (size_t)rounded);
+    return memory;
+}
+
+static int load_segments(complaint *c, const rg_program_source *source, rg_program *p) {
+    int64_t first = 0;
+    for (int64_t n = 0; n < source->segment_count; n++) {
+        const rg_segment *from = &source->segments[n];
+        segment *s = &p->segments[n];
+        *s = (segment){.first = first, .count = from->instructions, .rows = from->rows, .slice_rows = from->slice_rows};
+        if (s->count < 0 || s->count > source->instruction_count - first)
+            return complain(c, "segment %lld: %lld instructions from %lld of %lld", (long long)n, (long long)s->count,
+                            (long long)first, (long long)source->instruction_count);
+        if (s->rows < 0 || (s->rows && (s->slice_rows < 1 || s->slice_rows > s->rows)))
+            return complain(c, "segment %lld: slices of %lld of %lld rows", (long long)n, (long long)s->slice_rows,
+                            (long long)s->rows);
+        first += s->count;
+    }
+    return first == source->instruction_count ? 0 : complain(c, "instructions after the last segment");
+}
+
+/* The addresses of call n's operands, as far as they are known, and what has to be found at each step. */
+static void place_operands(const rg_program_source *source, rg_program *p, segment *s, int64_t n) {
+    for (int slot = 0; slot < RG_OPERANDS; slot++) {
+        const int64_t number = n * RG_OPERANDS + slot;
+        const rg_view *v = &p->calls[n].operand[slot];
+        const rg_operand *o = &source->instructions[n].operand[slot];
+        p->local[number] = -1;
+        if (!v->present)
+            continue;
+        const rg_buffer *b = &source->buffers[o->buffer];
+        const int64_t offset = o->offset * rg_item_bytes(b->dtype);
+        switch (b->place) {
+        case RG_FIXED:
+            p->fixed[number] = (uintptr_t)(b->where + offset);
+            break;
+        case RG_ARENA:
+            p->fixed[number] = (uintptr_t)p->arena + (uintptr_t)(b->where + offset);
+            break;
+        case RG_SLICE:
+            p->local[number] = b->where + offset;
+            break;
+        case RG_INPUT:
+            p->inputs[p->input_count++] = (given_operand){number, b->where, offset};
+            break;
+        default:
+            p->results[p->result_count++] = (given_operand){number, b->where, offset};
+        }
+        if (s->rows && o->summed) {
+            p->sums[p->sum_count++] = (summed_output){number, v->size, p->sum_bytes, v->dtype};
+            p->sum_bytes += rg_blocks(v->size * rg_item_bytes(v->dtype), CACHE_LINE) * CACHE_LINE;
+            s->sum_count++;
+        }
+    }
+}
+
+/* What rg_program_run_steps must know of inputs and results. */
+static void place_arguments(const rg_program_source *source, rg_program *p) {
+    p->input_number = source->input_count;
+    p->loss_dtype = -1;
+    for (int64_t n = 0; n < source->buffer_count; n++) {
+        const rg_buffer *b = &source->buffers[n];
+        if (b->place == RG_INPUT && b->bytes > p->input_bytes[b->where])
+            p->input_bytes[b->where] = b->bytes;
+        if (b->place == RG_RESULT && b->where == 0 && (b->dtype == RG_F32 || b->dtype == RG_F64) &&
+            b->bytes == rg_item_bytes(b->dtype))
+            p->loss_dtype = b->dtype;
+    }
+}
+
+static int same_numbers(const rg_call *a, const rg_call *b) {
+    /* but for adam's step, which each parameter counts by itself */
+    const int count = a->opcode == RG_ADAM_UPDATE ? 5 : RG_NUMBERS;
+    for (int k = 0; k < count; k++)
+        if (a->scalar[k] != b->scalar[k] || a->constant[k].bits != b->constant[k].bits)
+            return 0;
+    return 1;
+}
+
+/* Runs of calls that all threads do together, with the same numbers, become one. */
+static void merge_calls(rg_program *p, const segment *s) {
+    for (int64_t n = s->first; n < s->first + s->count; n += p->calls[n].merged) {
+        rg_call *call = &p->calls[n];
+        while (call->shared && n + call->merged < s->first + s->count) {
+            const rg_call *next = call + call->merged;
+            if (next->opcode != call->opcode || next->dtype != call->dtype || !same_numbers(call, next) ||
+                memcmp(call->option, next->option, sizeof call->option))
+                break;
+            call->merged++;
+        }
+    }
+}
+
+static int plan_threads(rg_program *p, int threads);
+
+rg_program *rg_program_load(const rg_program_source *source, char *text, int64_t bytes) {
+    complaint c = {text, bytes, 0};
+    rg_program *p = NULL;
+    if (source->buffer_count < 0 || source->instruction_count < 0 || source->segment_count < 0 ||
+        source->arena_bytes < 0 || source->slice_bytes < 0 || source->input_count < 0 || source->result_count < 0) {
+        complain(&c, "a negative size");
+        return NULL;
+    }
+    if (check_buffers(&c, source))
+        return NULL;
+    const int64_t calls = source->instruction_count, operands = calls * RG_OPERANDS;
+    p = aligned_alloc(CACHE_LINE, sizeof *p);
+    if (p) {
+        memset(p, 0, sizeof *p);
+        p->segments = zeroed(source->segment_count, sizeof *p->segments);
+        p->calls = zeroed(calls, sizeof *p->calls);
+        p->inputs = zeroed(operands, sizeof *p->inputs);
+        p->results = zeroed(operands, sizeof *p->results);
+        p->sums = zeroed(operands, sizeof *p->sums);
+        p->fixed = zeroed(operands, sizeof *p->fixed);
+        p->local = zeroed(operands, sizeof *p->local);
+        p->arena = aligned(source->arena_bytes);
+        p->input_bytes = zeroed(source->input_count, sizeof *p->input_bytes);
+    }
+    if (!p || !p->input_bytes || !p->segments || !p->calls || !p->inputs || !p->results || !p->sums || !p->fixed || !p->local || !p->arena)
+        complain(&c, "no memory");
+    else {
+        p->segment_count = source->segment_count;
+        p->call_count = calls;
+        p->slice_bytes = source->slice_bytes;
+        place_arguments(source, p);
+        load_segments(&c, source, p);
+    }
+    int64_t of_one_thread = 0;
+    for (int64_t i = 0; !c.failed && i < p->segment_count; i++) {
+        segment *s = &p->segments[i];
+        s->first_sum = p->sum_count;
+        for (int64_t n = s->first; n < s->first + s->count; n++) {
+            rg_call *call = &p->calls[n];
+            if (load_call(&c, source, n, s, call))
+                break;
+            place_operands(source, p, s, n);
+            call->packed = p->packed_bytes;
+            p->packed_bytes += rg_blocks(call->packed_bytes, CACHE_LINE) * CACHE_LINE * (call->packed_bytes > 0);
+            if (call->scratch > p->scratch_bytes)
+                p->scratch_bytes = call->scratch;
+            s->packs |= call->before != NULL;
+            s->work += call->work;
+            if (!s->rows && !call->shared)
+                of_one_thread += call->work;
+        }
+        if (!c.failed)
+            merge_calls(p, s);
+    }
+    if (!c.failed) {
+        p->together = of_one_thread <= WORK_OF_ONE_THREAD;
+        p->packed = aligned(p->packed_bytes);
+        if (!p->packed || plan_threads(p, rg_num_threads()))
+            complain(&c, "no memory");
+    }
+    if (c.failed) {
+        rg_program_free(p);
+        return NULL;
+    }
+    return p;
+}
+
+static void free_parts(rg_program *p) {
+    for (int n = 0; n < p->parts; n++) {
+        free(p->part[n].at);
+        free(p->part[n].slices);
+        free(p->part[n].scratch);
+        free(p->part[n].sums);
+    }
+    free(p->part);
+    p->part = NULL;
+    p->parts = 0;
+}
+
+void rg_program_free(rg_program *p) {
+    if (!p)
+        return;
+    free_parts(p);
+    free(p->segments);
+    free(p->calls);
+    free(p->inputs);
+    free(p->results);
+    free(p->sums);
+    free(p->fixed);
+    free(p->local);
+    free(p->arena);
+    free(p->input_bytes);
+    free(p->packed);
+    free(p);
+}
+
+int rg_program_threads(const rg_program *p) { return p->parts; }
+
+/* How many parts each segment's batch is cut into, and their memory. Depends on shapes and `threads` alone. */
+static int plan_threads(rg_program *p, int threads) {
+    int parts = 1;
+    for (int64_t i = 0; i < p->segment_count; i++) {
+        segment *s = &p->segments[i];
+        int most = rg_parts(s->work);
+        if (s->rows && most > s->rows)
+            most = (int)s->rows;
+        s->parts = s->rows ? most : 1;
+        if (s->parts > parts)
+            parts = s->parts;
+    }
+    free_parts(p);
+    p->threads = 0;
+    p->part = zeroed(parts, sizeof *p->part);
+    if (!p->part)
+        return -1;
+    p->parts = parts;
+    const int64_t operands = p->call_count * RG_OPERANDS;
+    for (int n = 0; n < parts; n++) {
+        part_memory *part = &p->part[n];
+        part->at = zeroed(operands, sizeof *part->at);
+        part->slices = aligned(p->slice_bytes);
+        part->scratch = aligned(p->scratch_bytes);
+        part->sums = aligned(n ? p->sum_bytes : 0);
+        if (!part->at || !part->slices || !part->scratch || !part->sums)
+            return -1;
+        for (int64_t k = 0; k < operands; k++)
+            part->at[k] = p->local[k] >= 0 ? (uintptr_t)part->slices + (uintptr_t)p->local[k] : p->fixed[k];
+        for (int64_t k = 0; n && k < p->sum_count; k++)
+            part->at[p->sums[k].operand] = (uintptr_t)part->sums + (uintptr_t)p->sums[k].place;
+    }
+    p->threads = threads;
+    return 0;
+}
+
+/* ---- running */
+
+static inline void pause_briefly(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+/* All threads of a run meet here. */
+static void meet(rg_program *p, int threads) {
+    if (threads == 1)
+        return;
+    const unsigned phase = atomic_load_explicit(&p->phase, memory_order_relaxed);
+    if (atomic_fetch_add_explicit(&p->arrived, 1, memory_order_acq_rel) + 1 == threads) {
+        atomic_store_explicit(&p->arrived, 0, memory_order_relaxed);
+        atomic_store_explicit(&p->phase, phase + 1, memory_order_release);
+        return;
+    }
+    for (int spins = 0; atomic_load_explicit(&p->phase, memory_order_acquire) == phase; spins++)
+        if (spins < SPINS)
+            pause_briefly();
+        else
+            sched_yield();
+}
+
+static rg_frame frame_of(const rg_program *p, int part, const rg_scalar *scalars) {
+    return (rg_frame){.at = p->part[part].at,
+                      .scalars = scalars,
+                      .scratch = p->part[part].scratch,
+                      .packed = p->packed,
+                      .threads = 1};
+}
+
+/* Part number `part` of the segment's rows, slice by slice. */
+static void run_part(const rg_program *p, const segment *s, int part, const rg_scalar *scalars) {
+    const int64_t begin = rg_cut(s->rows, part, s->parts), end = rg_cut(s->rows, part + 1, s->parts);
+    const int64_t slices = rg_blocks(end - begin, s->slice_rows);
+    rg_frame frame = frame_of(p, part, scalars);
+    for (int64_t slice = 0; slice < slices; slice++) {
+        frame.start = begin + rg_cut(end - begin, slice, slices);
+        frame.rows = begin + rg_cut(end - begin, slice + 1, slices) - frame.start;
+        frame.later = slice > 0;
+        for (const rg_call *call = p->calls + s->first, *last = call + s->count; call < last; call++)
+            call->run(call, &frame);
+    }
+}
+
+#define ADD_SUMS(type)                                                                                                 \
+    do {                                                                                                               \
+        type *restrict to = (type *)p->part[0].at[sum->operand];                                                       \
+        for (int part = 1; part < s->parts; part++) {                                                                  \
+            const type *restrict from = (const type *)p->part[part].at[sum->operand];                                  \
+            for (int64_t i = begin; i < end; i++)                                                                      \
+                to[i] += from[i];                                                                                      \
+        }                                                                                                              \
+    } while (0)
+
+/* What is summed over the segment's rows: this thread's share of the parts' sums. */
+static void add_sums(const rg_program *p, const segment *s, int thread, int threads) {
+    for (const summed_output *sum = p->sums + s->first_sum, *last = sum + s->sum_count; sum < last; sum++) {
+        const int64_t units = rg_blocks(sum->elements, 16);
+        const int64_t begin = rg_cut(units, thread, threads) * 16;
+        const int64_t end = rg_smaller(rg_cut(units, thread + 1, threads) * 16, sum->elements);
+        if (sum->dtype == RG_F32)
+            ADD_SUMS(float);
+        else
+            ADD_SUMS(double);
+    }
+}
+
+static void pack(const rg_program *p, const segment *s, const rg_scalar *scalars, int thread, int threads) {
+    rg_frame frame = frame_of(p, 0, scalars);
+    frame.thread = thread;
+    frame.threads = threads;
+    for (const rg_call *call = p->calls + s->first, *last = call + s->count; call < last; call++)
+        if (call->before)
+            call->before(call, &frame);
+}
+
+/* One step's share of one of the threads that run the program together. */
+static void run_together(rg_program *p, const rg_scalar *scalars, int thread, int threads) {
+    for (int64_t i = 0; i < p->segment_count; i++) {
+        const segment *s = &p->segments[i];
+        if (s->rows) {
+            if (s->packs) {
+                pack(p, s, scalars, thread, threads);
+                meet(p, threads);
+            }
+            for (int part = thread; part < s->parts; part += threads)
+                run_part(p, s, part, scalars);
+            meet(p, threads);
+            if (s->parts > 1) {
+                add_sums(p, s, thread, threads);
+                meet(p, threads);
+            }
+            continue;
+        }
+        rg_frame frame = frame_of(p, 0, scalars);
+        frame.thread = thread;
+        frame.threads = threads;
+        for (int64_t n = s->first; n < s->first + s->count; n += p->calls[n].merged) {
+            const rg_call *call = &p->calls[n], *before = n > s->first ? call - 1 : NULL;
+            if (before && (call->shared || before->shared))
+                meet(p, threads);
+            if (call->shared || thread == 0) {
+                if (call->before)
+                    call->before(call, &frame);
+                call->run(call, &frame);
+            }
+        }
+        meet(p, threads);
+    }
+}
+
+typedef struct {
+    rg_program *program;
+    const segment *segment;
+    const rg_call *call;
+    const rg_scalar *scalars;
+} run_args;
+
+static void part_alone(void *args, int part, int parts) {
+    const run_args *o = args;
+    (void)parts;
+    run_part(o->program, o->segment, part, o->scalars);
+}
+
+static void sums_alone(void *args, int part, int parts) {
+    const run_args *o = args;
+    add_sums(o->program, o->segment, part, parts);
+}
+
+static void pack_alone(void *args, int part, int parts) {
+    const run_args *o = args;
+    pack(o->program, o->segment, o->scalars, part, parts);
+}
+
+static void shared_call(void *args, int part, int parts) {
+    const run_args *o = args;
+    rg_frame frame = frame_of(o->program, 0, o->scalars);
+    frame.thread = part;
+    frame.threads = parts;
+    o->call->run(o->call, &frame);
+}
+
+/* One step, each segment and each call with threads of its own. */
+static void run_apart(rg_program *p, const rg_scalar *scalars) {
+    run_args args = {.program = p, .scalars = scalars};
+    for (int64_t i = 0; i < p->segment_count; i++) {
+        const segment *s = args.segment = &p->segments[i];
+        if (s->rows) {
+            if (s->packs)
+                rg_parallel_parts(pack_alone, &args, s->parts);
+            rg_parallel_parts(part_alone, &args, s->parts);
+            if (s->parts > 1)
+                rg_parallel_parts(sums_alone, &args, s->parts);
+            continue;
+        }
+        rg_frame frame = frame_of(p, 0, scalars);
+        for (int64_t n = s->first; n < s->first + s->count; n += p->calls[n].merged) {
+            const rg_call *call = args.call = &p->calls[n];
+            if (call->shared) {
+                int64_t work = 0;
+                for (int64_t k = 0; k < call->merged; k++)
+                    work += call[k].work;
+                rg_parallel_parts(shared_call, &args, rg_parts(work));
+                continue;
+            }
+            if (call->before)
+                call->before(call, &frame);
+            call->run(call, &frame);
+        }
+    }
+}
+
+static void place_inputs(const rg_program *p, void *const *inputs, void *const *results) {
+    for (int part = 0; part < p->parts; part++) {
+        uintptr_t *at = p->part[part].at;
+        for (int64_t k = 0; k < p->input_count; k++)
+            at[p->inputs[k].operand] = (uintptr_t)inputs[p->inputs[k].given] + (uintptr_t)p->inputs[k].offset;
+    }
+    for (int64_t k = 0; k < p->result_count; k++)
+        for (int part = 0; part < p->parts; part++)
+            p->part[part].at[p->results[k].operand] =
+                (uintptr_t)results[p->results[k].given] + (uintptr_t)p->results[k].offset;
+    for (int part = 1; part < p->parts; part++)
+        for (int64_t k = 0; k < p->sum_count; k++)
+            p->part[part].at[p->sums[k].operand] = (uintptr_t)p->part[part].sums + (uintptr_t)p->sums[k].place;
+}
+
+/* Runs a step, or steps, with the threads that the program is planned for: `run` is called by each. */
+typedef void run_share(rg_program *p, void *args, int thread, int threads);
+
+static void with_threads(rg_program *p, run_share *run, void *args) {
+#ifdef _OPENMP
+    if (p->together && p->parts > 1 && !omp_in_parallel()) {
+#pragma omp parallel num_threads(p->parts)
+        run(p, args, omp_get_thread_num(), omp_get_num_threads());
+        return;
+    }
+#endif
+    run(p, args, 0, 1);
+}
+
+typedef struct {
+    const rg_scalar *scalars;
+} step_args;
+
+static void run_step(rg_program *p, void *args, int thread, int threads) {
+    const step_args *o = args;
+    if (p->together)
+        run_together(p, o->scalars, thread, threads);
+    else
+        run_apart(p, o->scalars);
+}
+
+int rg_program_run(rg_program *p, void *const *inputs, void *const *results, const rg_scalar *scalars) {
+    if (rg_num_threads() != p->threads && plan_threads(p, rg_num_threads()))
+        return -1;
+    step_args args = {scalars};
+    place_inputs(p, inputs, results);
+    with_threads(p, run_step, &args);
+    return 0;
+}
+
+typedef struct {
+    const rg_epoch *epoch;
+    char *staging;   /* the inputs of a step, gathered */
+    void **inputs;   /* where they are */
+    int64_t done;
+    int stopped;
+} epoch_args;
+
+/* This thread's share of the rows of each input. */
+static void gather(const rg_program *p, const epoch_args *o, int64_t step, int thread, int threads) {
+    const rg_epoch *e = o->epoch;
+    const int64_t *order = e->order + step * e->batch;
+    for (int64_t n = 0; n < p->input_number; n++) {
+        const int64_t bytes = e->row_bytes[n];
+        const char *from = e->data[n];
+        char *to = o->inputs[n];
+        for (int64_t i = rg_cut(e->batch, thread, threads); i < rg_cut(e->batch, thread + 1, threads); i++)
+            memcpy(to + i * bytes, from + order[i] * bytes, (size_t)bytes);
+    }
+}
+
+static void run_epoch(rg_program *p, void *args, int thread, int threads) {
+    epoch_args *o = args;
+    const rg_epoch *e = o->epoch;
+    for (int64_t step = 0; step < e->steps; step++) {
+        if (thread == 0) {
+            o->stopped = e->stop && *e->stop;
+            if (!e->order) {
+                for (int64_t n = 0; n < p->input_number; n++)
+                    o->inputs[n] = (char *)e->data[n] + (e->first + step * e->batch) * e->row_bytes[n];
+                place_inputs(p, o->inputs, e->results);
+            }
+        }
+        meet(p, threads);
+        if (o->stopped)
+            return;
+        if (e->order) {
+            gather(p, o, step, thread, threads);
+            meet(p, threads);
+        }
+        const rg_scalar *scalars = e->scalars + step * e->scalars_step;
+        if (p->together)
+            run_together(p, scalars, thread, threads);
+        else
+            run_apart(p, scalars);
+        if (thread == 0) {
+            if (e->losses && p->loss_dtype >= 0)
+                e->losses[step] = p->loss_dtype == RG_F32 ? *(const float *)e->results[0] : *(const double *)e->results[0];
+            o->done = step + 1;
+        }
+    }
+}
+
+/* Whether all rows that the epoch reads are there, and make inputs of the program's sizes. */
+static int epoch_fits(const rg_program *p, const rg_epoch *e) {
+    int64_t rows;
+    if (e->batch < 0 || e->steps < 0 || e->rows < 0 || __builtin_mul_overflow(e->batch, e->steps, &rows))
+        return 0;
+    for (int64_t n = 0; n < p->input_number; n++) {
+        int64_t bytes;
+        if (e->row_bytes[n] < 0 || __builtin_mul_overflow(e->batch, e->row_bytes[n], &bytes) || bytes != p->input_bytes[n])
+            return 0;
+    }
+    if (!e->order)
+        return rows == 0 || (e->first >= 0 && e->first <= e->rows && rows <= e->rows - e->first);
+    int inside = 1;
+    for (int64_t i = 0; i < rows; i++)
+        inside &= e->order[i] >= 0 && e->order[i] < e->rows;
+    return inside;
+}
+
+int64_t rg_program_run_steps(rg_program *p, const rg_epoch *e) {
+    if (!epoch_fits(p, e))
+        return -2;
+    if (rg_num_threads() != p->threads && plan_threads(p, rg_num_threads()))
+        return -1;
+    int64_t bytes = 0;
+    for (int64_t n = 0; n < p->input_number; n++)
+        bytes += rg_blocks(p->input_bytes[n], CACHE_LINE) * CACHE_LINE;
+    epoch_args args = {.epoch = e, .staging = aligned(e->order ? bytes : 0)};
+    args.inputs = zeroed(p->input_number, sizeof *args.inputs);
+    if (args.staging && args.inputs) {
+        char *at = args.staging;
+        for (int64_t n = 0; n < p->input_number; n++) {
+            args.inputs[n] = at;
+            at += e->order ? rg_blocks(p->input_bytes[n], CACHE_LINE) * CACHE_LINE : 0;
+        }
+        place_inputs(p, args.inputs, e->results);
+        with_threads(p, run_epoch, &args);
+    } else
+        args.done = -1;
+    free(args.staging);
+    free(args.inputs);
+    return args.done;
+}

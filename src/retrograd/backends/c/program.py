@@ -1,0 +1,472 @@
+"""Compiled steps in C: a Program as an array of instructions for csrc/program.c, which runs a step in one call."""
+
+from __future__ import annotations
+
+import logging
+import math
+import struct
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..interpreter import Arrays, Interpreter
+from .native import NULL, ffi, lib, out_of_memory, pointer
+
+_DTYPES = {
+    np.dtype(name): getattr(lib, f"RG_{code}")
+    for name, code in {
+        "float32": "F32", "float64": "F64", "bool": "BOOL", "int64": "I64", "int32": "I32", "uint32": "U32", "uint8": "U8",
+    }.items()
+}  # fmt: skip
+_ACTIVATIONS = {
+    name: getattr(lib, f"RG_{name.upper()}")
+    for name in ("identity", "relu", "tanh", "sigmoid", "leaky_relu", "gelu", "gelu_tanh", "silu", "softplus")
+}
+_LOSSES = {f"{name}_loss": getattr(lib, f"RG_{name.upper()}") for name in ("mse", "l1", "huber", "bce_with_logits")}
+_OPERANDS, _NUMBERS, _AXES = 7, 6, 6
+_WHOLE = ("step", "key", "offset")
+"""Numbers that are whole; a step count is signed, the others are not."""
+
+log = logging.getLogger("retrograd")
+
+
+class Unsupported(Exception):
+    """A program that C does not run; the message says which call of it, and why."""
+
+
+class View(NamedTuple):
+    """An operand as C has it: an ir.Operand, its batch axis or None, and whether it adds up over the slices."""
+
+    operand: Any
+    row_axis: int | None = None
+    summed: bool = False
+
+    def with_axes(self, shape: tuple[int, ...], strides: tuple[int, ...], row_axis: int | None) -> View:
+        return View(self.operand._replace(shape=shape, strides=strides), row_axis, self.summed)
+
+    def transposed(self, axes: tuple[int, ...]) -> View:
+        o, row = self.operand, self.row_axis
+        shape, strides = tuple(o.shape[a] for a in axes), tuple(o.strides[a] for a in axes)
+        return self.with_axes(shape, strides, None if row is None else axes.index(row))
+
+    def broadcast(self, shape: tuple[int, ...], row_axis: int | None) -> View:
+        o, lead = self.operand, len(shape) - len(self.operand.shape)
+        strides = (0,) * lead + tuple(
+            0 if n != m else s for n, m, s in zip(o.shape, shape[lead:], o.strides, strict=True)
+        )
+        return self.with_axes(tuple(shape), strides, row_axis)
+
+
+class Encoded(NamedTuple):
+    """One instruction for C: operands in the order that csrc/program.h gives, options and numbers."""
+
+    opcode: str
+    operands: tuple[View | None, ...]
+    options: tuple[int, ...] = ()
+    numbers: tuple[Any, ...] = ()
+
+
+class Call:
+    """A call of a Program on its way to C: its arguments, and how it takes part in a slice of the batch."""
+
+    def __init__(self, instruction: Any, rules: Any) -> None:
+        self.kernel = instruction.kernel
+        self.arguments = instruction.arguments
+        self.outputs = instruction.outputs
+        self.rules = rules
+
+    def view(self, name: str) -> View | None:
+        operand = self.arguments.get(name)
+        return None if operand is None else View(operand, self.rules.sliced.get(name) if self.rules else None)
+
+    def output(self, n: int) -> View | None:
+        operand = self.outputs[n] if n < len(self.outputs) else None
+        if operand is None:
+            return None
+        sliced, summed = (self.rules.sliced, self.rules.summed) if self.rules else ({}, ())
+        return View(operand, sliced.get(n), n in summed)
+
+    def __getitem__(self, name: str) -> Any:
+        return self.arguments[name]
+
+    def get(self, name: str, default: Any) -> Any:
+        return self.arguments.get(name, default)
+
+
+Encoder = Callable[[Call], Iterable[Encoded]]
+
+
+# What each kernel becomes
+
+
+def _linear_forward(c: Call) -> Iterable[Encoded]:
+    activation = _ACTIVATIONS[c.get("activation", "identity")]
+    yield Encoded("LINEAR_FORWARD", (c.output(0), c.view("x"), c.view("w"), c.view("b")), (activation,))
+
+
+def _linear_backward(c: Call) -> Iterable[Encoded]:
+    activation = c.get("activation", "identity")
+    y = None if activation == "identity" else c.view("y")
+    operands = (c.output(0), c.output(1), c.output(2), c.view("g"), c.view("x"), c.view("w"), y)
+    yield Encoded("LINEAR_BACKWARD", operands, (_ACTIVATIONS[activation],))
+
+
+def _matmul(c: Call) -> Iterable[Encoded]:
+    made, a, b = c.output(0), c.view("a"), c.view("b")
+    shape = made.operand.shape
+    if len(shape) > 2:
+        a = a.broadcast((*shape[:-2], *a.operand.shape[-2:]), None)
+        b = b.broadcast((*shape[:-2], *b.operand.shape[-2:]), None)
+    yield Encoded("MATMUL", (made, a, b))
+
+
+def _loss(c: Call) -> Iterable[Encoded]:
+    x, target, reduction = c.view("x"), c.view("target"), c.get("reduction", "mean")
+    labelled = c.kernel == "cross_entropy_loss"
+    count = c.get("count", 0) or (x.operand.shape[0] if labelled else math.prod(x.operand.shape))
+    losses, total = (c.output(0), None) if reduction == "none" else (None, c.output(0))
+    operands = (losses, total, c.output(1), x, target)
+    count = count if reduction == "mean" else 1
+    if labelled:
+        yield Encoded("CROSS_ENTROPY", operands, (), (count,))
+    else:
+        yield Encoded("POINTWISE_LOSS", operands, (_LOSSES[c.kernel],), (count, c.get("delta", 1.0)))
+
+
+def _activation_forward(c: Call) -> Iterable[Encoded]:
+    operands = (c.output(0), c.view("x"))
+    yield Encoded("ACTIVATION_FORWARD", operands, (_ACTIVATIONS[c["activation"]],), (c.get("alpha", 0.0),))
+
+
+def _activation_backward(c: Call) -> Iterable[Encoded]:
+    operands = (c.output(0), c.view("g"), c.view("saved"))
+    yield Encoded("ACTIVATION_BACKWARD", operands, (_ACTIVATIONS[c["activation"]],), (c.get("alpha", 0.0),))
+
+
+def _reduction(c: Call) -> Iterable[Encoded]:
+    x, axes = c.view("x"), tuple(c["axes"])
+    kept = tuple(a for a in range(len(x.operand.shape)) if a not in axes)
+    begin = min(axes, default=0)
+    if axes != tuple(range(begin, begin + len(axes))):  # neighbours are one axis for C, others become neighbours
+        x, begin = x.transposed(kept + axes), len(kept)
+    numbers = (c.get("scale", 1.0),) if c.kernel == "sum" else ()
+    yield Encoded(c.kernel.upper(), (c.output(0), x), (begin, begin + len(axes)), numbers)
+
+
+def _along_axis(*names: str) -> Encoder:
+    def encode(c: Call) -> Iterable[Encoded]:
+        axis = c["axis"]
+        yield Encoded(c.kernel.upper(), (c.output(0), *map(c.view, names)), (axis, axis + 1))
+
+    return encode
+
+
+def _sgd(c: Call) -> Iterable[Encoded]:
+    numbers = c.get("lr", 1e-3), c.get("momentum", 0.0), c.get("dampening", 0.0), c.get("weight_decay", 0.0)
+    options = (bool(c.get("nesterov", False)), bool(c.get("first", False)))
+    yield Encoded("SGD_UPDATE", (c.view("p"), c.view("g"), c.view("velocity")), options, numbers)
+
+
+def _adam(c: Call) -> Iterable[Encoded]:
+    numbers = (
+        *(c.get("lr", 1e-3), c.get("beta1", 0.9), c.get("beta2", 0.999), c.get("eps", 1e-8)),
+        *(c.get("weight_decay", 0.0), c.get("step", 1)),
+    )
+    operands = tuple(map(c.view, ("p", "g", "m", "v", "v_max")))
+    yield Encoded("ADAM_UPDATE", operands, (bool(c.get("decoupled", False)),), numbers)
+
+
+def _rmsprop(c: Call) -> Iterable[Encoded]:
+    numbers = (
+        *(c.get("lr", 1e-2), c.get("alpha", 0.99), c.get("eps", 1e-8)),
+        *(c.get("weight_decay", 0.0), c.get("momentum", 0.0)),
+    )
+    yield Encoded("RMSPROP_UPDATE", tuple(map(c.view, ("p", "g", "v", "velocity", "g_mean"))), (), numbers)
+
+
+def _dropout(c: Call) -> Iterable[Encoded]:
+    yield Encoded("DROPOUT", (c.output(0), c.view("x")), (), (c["p"], c["key"], c["offset"]))
+
+
+def _random_uniform(c: Call) -> Iterable[Encoded]:
+    yield Encoded("RANDOM_UNIFORM", (c.output(0),), (), (c["key"], c["offset"]))
+
+
+def _elementwise(*names: str) -> Encoder:
+    def encode(c: Call) -> Iterable[Encoded]:
+        made = c.output(0)
+        operands = (v.broadcast(made.operand.shape, made.row_axis) for v in map(c.view, names))
+        yield Encoded(c.kernel.upper(), (made, *operands))
+
+    return encode
+
+
+def _clamp(c: Call) -> Iterable[Encoded]:
+    low, high = c.get("low", None), c.get("high", None)
+    numbers = (-math.inf if low is None else low, math.inf if high is None else high)
+    yield Encoded("CLAMP", (c.output(0), c.view("x")), (), numbers)
+
+
+def _copy(c: Call) -> Iterable[Encoded]:
+    yield Encoded("COPY", (c.output(0), c.view("x")))
+
+
+def _accumulate(c: Call) -> Iterable[Encoded]:
+    a, b = c.view("a"), c.view("b")
+    yield Encoded("ADD", (a, a, b))
+
+
+def _full(c: Call) -> Iterable[Encoded]:
+    made = c.output(0).operand
+    if not isinstance(c["value"], (bool, int, float)):
+        raise Unsupported("full of a number that changes")
+    value = Constant(np.full(1, c["value"], made.dtype))
+    yield Encoded("COPY", (View(made), value.view().broadcast(made.shape, None)))
+
+
+def _concatenate(c: Call) -> Iterable[Encoded]:
+    made, axis, at = c.output(0).operand, c["axis"], 0
+    for operand in c["arrays"]:
+        shape = (*made.shape[:axis], operand.shape[axis], *made.shape[axis + 1 :])
+        part = made._replace(offset=made.offset + at * made.strides[axis], shape=shape)
+        at += operand.shape[axis]
+        yield Encoded("COPY", (View(part), View(operand)))
+
+
+def _assign(c: Call) -> Iterable[Encoded]:
+    a, values = c.view("a"), c.view("values")
+    if c.get("key", ...) is not Ellipsis:
+        raise Unsupported("assignment at an index")
+    if a.operand.buffer is values.operand.buffer:
+        raise Unsupported("assignment to memory that is read")
+    shape = values.operand.shape
+    lead = max(0, len(shape) - len(a.operand.shape))  # leading axes of size 1, which assignment ignores
+    values = values.with_axes(shape[lead:], values.operand.strides[lead:], values.row_axis)
+    yield Encoded("COPY", (a, values.broadcast(a.operand.shape, a.row_axis)))
+
+
+_ENCODERS: dict[str, Encoder] = {
+    "linear_forward": _linear_forward,
+    "linear_backward": _linear_backward,
+    "matmul": _matmul,
+    "activation_forward": _activation_forward,
+    "activation_backward": _activation_backward,
+    "sgd_update": _sgd,
+    "adam_update": _adam,
+    "rmsprop_update": _rmsprop,
+    "dropout": _dropout,
+    "random_uniform": _random_uniform,
+    "clamp": _clamp,
+    "copy": _copy,
+    "cast": _copy,
+    "accumulate": _accumulate,
+    "full": _full,
+    "concatenate": _concatenate,
+    "assign": _assign,
+    "where": _elementwise("condition", "a", "b"),
+    "softmax": _along_axis("x"),
+    "log_softmax": _along_axis("x"),
+    "softmax_backward": _along_axis("g", "y"),
+    "log_softmax_backward": _along_axis("g", "y"),
+    **dict.fromkeys((*_LOSSES, "cross_entropy_loss"), _loss),
+    **dict.fromkeys(("sum", "amax", "amin", "logsumexp"), _reduction),
+    **dict.fromkeys(("negative", "absolute", "sign", "exp", "log", "sqrt", "square", "logical_not"), _elementwise("x")),
+    **dict.fromkeys(
+        (
+            *("add", "subtract", "multiply", "divide", "power", "maximum", "minimum", "logical_and", "logical_or"),
+            *("equal", "not_equal", "less", "less_equal", "greater", "greater_equal"),
+        ),
+        _elementwise("a", "b"),
+    ),
+}
+
+
+# The program's parts as C structs
+
+
+class Constant:
+    """Memory that the encoding itself brings; stands for a Buffer."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+        self.dtype = array.dtype
+        self.size = array.size
+        self.role = "constant"
+        self.number = -1
+
+    def view(self) -> View:
+        from ...program.ir import Operand
+
+        return View(Operand(self, 0, self.array.shape, (1,) * self.array.ndim))  # type: ignore[arg-type]
+
+
+class Source:
+    """A Program encoded: `struct` is what lib.rg_program_load takes.
+
+    Attributes:
+        struct: an rg_program_source; it and all that it points to live as long as this object.
+        scalars: the struct module's format of the program's scalars, an 8-byte slot for each.
+        arrays: the memory at fixed addresses, which must live as long as a program loaded from this.
+
+    Raises:
+        Unsupported: the program has a call that C does not run.
+    """
+
+    def __init__(self, program: Any) -> None:
+        self._program = program
+        self._kinds = ["d"] * len(program.scalars)
+        self.arrays: list[np.ndarray] = []
+        self._constants: list[Constant] = []
+        self._seen: dict[int, str] = {}
+        segments = [self._segment(s) for s in program.segments]
+        encoded = [e for calls in segments for e in calls]
+        instructions = ffi.new("rg_instruction[]", max(1, len(encoded)))
+        for to, e in zip(instructions, encoded, strict=False):
+            self._instruction(to, e)
+        slices = ffi.new("rg_segment[]", max(1, len(segments)))
+        for to, s, calls in zip(slices, program.segments, segments, strict=False):
+            to.instructions, to.rows, to.slice_rows = len(calls), s.rows, s.slice_rows
+        buffers = self._buffers()
+        self.struct = ffi.new(
+            "rg_program_source *",
+            {
+                "buffers": buffers,
+                "buffer_count": len(buffers),
+                "instructions": instructions,
+                "instruction_count": len(encoded),
+                "segments": slices,
+                "segment_count": len(segments),
+                "arena_bytes": program.arena_bytes,
+                "slice_bytes": program.slice_bytes,
+                "input_count": len(program.inputs),
+                "result_count": len(program.results),
+                "scalar_count": len(program.scalars),
+            },
+        )
+        self._parts = buffers, instructions, slices
+        self.scalars = "=" + "".join(self._kinds)
+
+    def _segment(self, segment: Any) -> list[Encoded]:
+        encoded: list[Encoded] = []
+        for instruction in segment.instructions:
+            encoder = _ENCODERS.get(instruction.kernel)
+            if encoder is None:
+                raise Unsupported(f"{instruction.kernel} is not among its instructions")
+            rules = segment.row_rules[instruction] if segment.rows else None
+            encoded += encoder(Call(instruction, rules))
+        return encoded
+
+    def _buffers(self) -> Any:
+        program = self._program
+        inputs = {o.buffer.number: n for n, o in enumerate(program.inputs)}
+        results = {o.buffer.number: n for n, o in enumerate(program.results)}
+        local = {number: (b, s) for s in program.segments for number, b in s.local.items()}
+        made = ffi.new("rg_buffer[]", len(program.buffers) + len(self._constants))
+        for to, buffer in zip(made, (*program.buffers, *self._constants), strict=True):
+            to.dtype = _DTYPES.get(buffer.dtype, lib.RG_U8)  # of another type: no call reads it, or it was refused
+            to.bytes = buffer.size * buffer.dtype.itemsize
+            if buffer.array is not None:
+                self.arrays.append(buffer.array)
+                to.place, to.where = lib.RG_FIXED, buffer.array.__array_interface__["data"][0]
+            elif buffer.number in inputs:
+                to.place, to.where = lib.RG_INPUT, inputs[buffer.number]
+            elif buffer.number in results:
+                to.place, to.where = lib.RG_RESULT, results[buffer.number]
+            elif buffer.number in local:
+                segment = local[buffer.number][1]
+                to.place, to.where = lib.RG_SLICE, buffer.place
+                to.bytes = to.bytes // segment.rows * segment.slice_rows
+            elif buffer.place is not None:
+                to.place, to.where = lib.RG_ARENA, buffer.place
+            else:
+                to.place, to.bytes = lib.RG_ARENA, 0  # no call touches it
+        return made
+
+    def _instruction(self, to: Any, encoded: Encoded) -> None:
+        to.opcode = getattr(lib, f"RG_{encoded.opcode}")
+        to.option[0 : len(encoded.options)] = encoded.options
+        for n in range(_NUMBERS):
+            to.scalar[n] = -1
+        whole = {"ADAM_UPDATE": (5,), "DROPOUT": (1, 2), "RANDOM_UNIFORM": (0, 1)}.get(encoded.opcode, ())
+        for n, value in enumerate(encoded.numbers):
+            if hasattr(value, "number"):
+                kind = "d" if n not in whole else "q" if encoded.opcode == "ADAM_UPDATE" else "Q"
+                if self._seen.setdefault(value.number, kind) != kind:
+                    raise Unsupported(f"scalar {value} is read as two kinds of number")
+                self._kinds[value.number] = kind
+                to.scalar[n] = value.number
+            elif n in whole and not 0 <= value < 1 << 53:
+                raise Unsupported(f"{encoded.opcode.lower()} of the whole number {value}")
+            else:
+                to.number[n] = value
+        for n in range(_OPERANDS):
+            to.operand[n].buffer = -1
+        for n, view in enumerate(encoded.operands):
+            if view is not None:
+                self._operand(to.operand[n], view)
+
+    def _operand(self, to: Any, view: View) -> None:
+        operand = view.operand
+        if operand.dtype not in _DTYPES or len(operand.shape) > _AXES:
+            raise Unsupported(f"an operand of {operand.dtype} with {len(operand.shape)} axes")
+        if isinstance(operand.buffer, Constant) and operand.buffer.number < 0:
+            operand.buffer.number = len(self._program.buffers) + len(self._constants)
+            self._constants.append(operand.buffer)
+        to.buffer, to.offset, to.axes = operand.buffer.number, operand.offset, len(operand.shape)
+        to.shape[0 : len(operand.shape)] = operand.shape
+        to.strides[0 : len(operand.shape)] = operand.strides
+        to.row_axis = -1 if view.row_axis is None else view.row_axis
+        to.summed = view.summed
+
+
+class Loaded:
+    """A program that C runs.
+
+    Args:
+        program: after its passes (a retrograd.program.Program).
+
+    Raises:
+        Unsupported: the program has a call that C does not run.
+    """
+
+    def __init__(self, program: Any) -> None:
+        source = Source(program)
+        complaint = ffi.new("char[]", 256)
+        loaded = lib.rg_program_load(source.struct, complaint, 256)
+        if loaded == NULL:
+            raise Unsupported(ffi.string(complaint).decode())
+        self._program = ffi.gc(loaded, lib.rg_program_free)
+        self._arrays = source.arrays
+        self._inputs = ffi.new("void *[]", max(1, len(program.inputs)))
+        self._results = ffi.new("void *[]", max(1, len(program.results)))
+        self._scalars = bytearray(8 * max(1, len(program.scalars)))
+        self._scalars_address = ffi.cast("rg_scalar *", pointer(self._scalars))
+        self._pack = struct.Struct(source.scalars).pack_into
+        self._lock = threading.Lock()
+
+    def run(self, inputs: Arrays, results: Arrays, scalars: list[Any]) -> None:
+        """One step: see Interpreter.run."""
+        addresses, made = self._inputs, self._results
+        with self._lock:
+            for n, array in enumerate(inputs):
+                addresses[n] = pointer(array)
+            for n, array in enumerate(results):
+                made[n] = pointer(array)
+            self._pack(self._scalars, 0, *scalars)
+            if lib.rg_program_run(self._program, addresses, made, self._scalars_address):
+                raise out_of_memory("a compiled step")
+
+
+def loader(table: dict[str, Callable[..., Any]]) -> Callable[[Any], Any]:
+    """What loads a Program: in C, or, where C does not run all of its calls, as calls of the table's kernels."""
+
+    def load(program: Any) -> Any:
+        try:
+            return Loaded(program)
+        except Unsupported as reason:
+            log.debug("compiled step: its kernels are called one by one, because C does not run it: %s", reason)
+            return Interpreter(program, table)
+
+    return load
