@@ -36,6 +36,7 @@ class Kernel:
             where the kernel returns None).
         parameters: the parameter names, in order.
         arrays: those of them that are arrays.
+        sequences: those of `arrays` that are tuples of arrays.
         mutates: those of them that the kernel changes in place.
     """
 
@@ -49,6 +50,7 @@ class Kernel:
         self.mutates = mutates
         self.parameters = code.co_varnames[: code.co_argcount]
         self.arrays = frozenset(p for p in self.parameters if "Array" in str(reference.__annotations__[p]))
+        self.sequences = frozenset(p for p in self.arrays if str(reference.__annotations__[p]).startswith("tuple["))
         self.__doc__ = reference.__doc__
 
     def __call__(self, *args: Any, **attributes: Any) -> Any:
@@ -56,7 +58,7 @@ class Kernel:
             raise TypeError(f"{self.name}: takes {len(self.parameters)} arguments {self.parameters}, got {len(args)}")
         call = dict(zip(self.parameters, args, strict=False)) | attributes
         for name in self.arrays & call.keys():
-            if isinstance(call[name], (tuple, list)):
+            if name in self.sequences:
                 call[name] = tuple(np.asarray(a) for a in call[name])
             elif call[name] is not None:
                 call[name] = np.asarray(call[name])
