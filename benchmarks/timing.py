@@ -6,12 +6,13 @@ from collections.abc import Callable
 from timeit import timeit
 from typing import Any
 
-TURN_SECONDS = 0.02
+TURN_SECONDS = 0.004
+"""Short, so that among many turns some are left alone by the rest of the machine."""
 
 Function = Callable[[], Any]
 
 
-def best_in_turn(functions: dict[str, Function], rounds: int = 10, before: dict[str, Function] | None = None):
+def best_in_turn(functions: dict[str, Function], rounds: int = 50, before: dict[str, Function] | None = None):
     """Seconds a call of each function, by name: the best of `rounds` turns, taken one function after the other.
 
     A turn is as many calls as fit into about TURN_SECONDS, at least one, after a call of the function's entry in
