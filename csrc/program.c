@@ -978,8 +978,10 @@ static void run_epoch(rg_program *p, void *args, int thread, int threads) {
         else
             run_apart(p, scalars);
         if (thread == 0) {
-            if (e->losses && p->loss_dtype >= 0)
-                e->losses[step] = p->loss_dtype == RG_F32 ? *(const float *)e->results[0] : *(const double *)e->results[0];
+            if (e->losses) {
+                const size_t bytes = (size_t)rg_item_bytes(p->loss_dtype);
+                memcpy((char *)e->losses + (size_t)step * bytes, e->results[0], bytes);
+            }
             o->done = step + 1;
         }
     }
@@ -988,7 +990,7 @@ static void run_epoch(rg_program *p, void *args, int thread, int threads) {
 /* Whether all rows that the epoch reads are there, and make inputs of the program's sizes. */
 static int epoch_fits(const rg_program *p, const rg_epoch *e) {
     int64_t rows;
-    if (e->batch < 0 || e->steps < 0 || e->rows < 0 || __builtin_mul_overflow(e->batch, e->steps, &rows))
+    if ((e->losses && p->loss_dtype < 0) || e->batch < 0 || e->steps < 0 || e->rows < 0 || __builtin_mul_overflow(e->batch, e->steps, &rows))
         return 0;
     for (int64_t n = 0; n < p->input_number; n++) {
         int64_t bytes;

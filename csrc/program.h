@@ -139,7 +139,7 @@ typedef struct {
     const rg_scalar *scalars; /* of step s: at scalars + s * scalars_step */
     int64_t scalars_step;
     void *const *results; /* overwritten by every step */
-    double *losses;       /* of each step its first result, a single floating number; or NULL */
+    void *losses;         /* of each step its first result, a single floating number, as that type; or NULL */
     const volatile int *stop; /* looked at before each step: where it is not 0 there are no more; or NULL */
 } rg_epoch;
 

@@ -15,11 +15,14 @@ from ..interpreter import Arrays, Interpreter
 from .native import NULL, ffi, lib, out_of_memory, pointer
 
 _DTYPES = {
-    np.dtype(name): getattr(lib, f"RG_{code}")
-    for name, code in {
-        "float32": "F32", "float64": "F64", "bool": "BOOL", "int64": "I64", "int32": "I32", "uint32": "U32", "uint8": "U8",
-    }.items()
-}  # fmt: skip
+    np.dtype(np.float32): lib.RG_F32,
+    np.dtype(np.float64): lib.RG_F64,
+    np.dtype(np.bool_): lib.RG_BOOL,
+    np.dtype(np.int64): lib.RG_I64,
+    np.dtype(np.int32): lib.RG_I32,
+    np.dtype(np.uint32): lib.RG_U32,
+    np.dtype(np.uint8): lib.RG_U8,
+}
 _ACTIVATIONS = {
     name: getattr(lib, f"RG_{name.upper()}")
     for name in ("identity", "relu", "tanh", "sigmoid", "leaky_relu", "gelu", "gelu_tanh", "silu", "softplus")
@@ -439,10 +442,12 @@ class Loaded:
             raise Unsupported(ffi.string(complaint).decode())
         self._program = ffi.gc(loaded, lib.rg_program_free)
         self._arrays = source.arrays
+        self._batch = program.inputs[0].shape[0] if program.inputs and program.inputs[0].shape else 0
         self._inputs = ffi.new("void *[]", max(1, len(program.inputs)))
         self._results = ffi.new("void *[]", max(1, len(program.results)))
         self._scalars = bytearray(8 * max(1, len(program.scalars)))
         self._scalars_address = ffi.cast("rg_scalar *", pointer(self._scalars))
+        self._spare = [np.empty(o.shape, o.dtype) for o in program.results]
         self._pack = struct.Struct(source.scalars).pack_into
         self._lock = threading.Lock()
 
@@ -457,6 +462,58 @@ class Loaded:
             self._pack(self._scalars, 0, *scalars)
             if lib.rg_program_run(self._program, addresses, made, self._scalars_address):
                 raise out_of_memory("a compiled step")
+
+    def run_steps(
+        self, arrays: Arrays, order: np.ndarray | None, first: int, scalars: list[list[Any]], losses: np.ndarray
+    ) -> None:
+        """Many steps, on batches of rows of `arrays`, in one call.
+
+        Args:
+            arrays: the data for each of the step's arguments: C contiguous, of their dtypes and shapes but for the first
+                axis, which is the batch in an argument and has all rows here.
+            order: int64; the rows of the first batch, of the second and so on. None: those from row `first` on, in order.
+            first: not read where order is given.
+            scalars: the values of program.scalars for each step, or of all steps in one list.
+            losses: 1-d, of the dtype of the first result, which has one element; filled with that of each step.
+
+        Raises:
+            ValueError: a row is not in the arrays, or the arrays do not fit the program; no step is done.
+        """
+        width = 8 * len(scalars[0])
+        table = bytearray(max(8, width * len(scalars)))
+        for n, row in enumerate(scalars):
+            self._pack(table, n * width, *row)
+        # what the struct points to has to live as long as the call
+        data = ffi.new("void *[]", [pointer(a) for a in arrays] or [NULL])
+        row_bytes = ffi.new("int64_t[]", [a.nbytes // max(1, len(a)) for a in arrays] or [0])
+        results = ffi.new("void *[]", [pointer(r) for r in self._spare])
+        epoch = ffi.new(
+            "rg_epoch *",
+            {
+                "data": data,
+                "row_bytes": row_bytes,
+                "rows": min(map(len, arrays), default=0),
+                "order": NULL if order is None else ffi.cast("int64_t *", pointer(order)),
+                "first": first,
+                "batch": self._batch,
+                "steps": len(losses),
+                "scalars": ffi.cast("rg_scalar *", pointer(table)),
+                "scalars_step": len(scalars[0]) if len(scalars) > 1 else 0,
+                "results": results,
+                "losses": ffi.cast("void *", pointer(losses)),
+                "stop": NULL,
+            },
+        )
+        with self._lock:
+            done = lib.rg_program_run_steps(self._program, epoch)
+        if done == -1:
+            raise out_of_memory("compiled steps")
+        if done < 0:
+            shapes = ", ".join(str(a.shape) for a in arrays)
+            raise ValueError(
+                f"compiled steps: {len(losses)} batches of {self._batch} rows do not fit arrays of shapes {shapes}, or a "
+                "row's number is not in them"
+            )
 
 
 def loader(table: dict[str, Callable[..., Any]]) -> Callable[[Any], Any]:

@@ -1,0 +1,260 @@
+"""Compiled steps in C: which programs it runs, what it refuses, and steps over many batches in one call."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import retrograd as rg
+import retrograd.nn.functional as F
+from retrograd import nn, optim
+
+if "c" not in rg.backends.available():
+    pytest.skip("the C backend is not available", allow_module_level=True)
+
+from retrograd.backends.c.native import NULL, ffi, lib
+from retrograd.backends.c.program import Loaded, Source
+
+OPTIMIZERS = {
+    "sgd": lambda ps: optim.SGD(ps, lr=0.05),
+    "nesterov": lambda ps: optim.SGD(ps, lr=0.05, momentum=0.9, nesterov=True),
+    "adam": lambda ps: optim.Adam(ps, lr=0.01, weight_decay=0.01),
+    "adamw": lambda ps: optim.AdamW(ps, lr=0.01, amsgrad=True),
+    "rmsprop": lambda ps: optim.RMSprop(ps, lr=0.002, momentum=0.5, centered=True),
+}
+LOSSES = {
+    "mse": F.mse_loss,
+    "l1": F.l1_loss,
+    "huber": F.huber_loss,
+    "bce": lambda out, y: F.binary_cross_entropy_with_logits(out, F.softmax(y, 1)),
+    "cross entropy": lambda out, y: F.cross_entropy(out, F.softmax(y, 1)),
+    "by hand": lambda out, y: ((out - y) ** 2).mean() + 0.1 * out.abs().sum(1).mean(),
+}
+
+
+@pytest.fixture(autouse=True)
+def in_c():
+    with rg.backends.use("c"):
+        yield
+
+
+@pytest.fixture
+def threads():
+    before = rg.get_num_threads()
+    yield rg.set_num_threads
+    rg.set_num_threads(before)
+
+
+def training(
+    widths: tuple[int, ...] = (5, 8, 3), rows: int = 24, activation: Any = nn.ReLU, optimizer: str = "sgd",
+    loss: str = "mse", dropout: float = 0.0, clip: bool = False, dtype: str = "float32", **options: Any,
+) -> tuple[Any, rg.Tensor, rg.Tensor, nn.Module]:  # fmt: skip
+    rg.manual_seed(0)
+    layers: list[nn.Module] = []
+    for i, (fan_in, fan_out) in enumerate(zip(widths, widths[1:], strict=False)):
+        layers += [activation(), nn.Dropout(dropout)] if i else []
+        layers.append(nn.Linear(fan_in, fan_out, dtype=dtype))
+    model = nn.Sequential(*layers)
+    updates = OPTIMIZERS[optimizer](model.parameters())
+
+    @rg.compile(**options)
+    def step(x: rg.Tensor, y: rg.Tensor) -> rg.Tensor:
+        updates.zero_grad()
+        made = LOSSES[loss](model(x), y)
+        made.backward()
+        if clip:
+            nn.clip_grad_norm_(model.parameters(), 0.3)
+        updates.step()
+        return made
+
+    random = np.random.default_rng(0)
+    x = rg.tensor(random.standard_normal((rows, widths[0])), dtype=dtype)
+    return step, x, rg.tensor(random.standard_normal((rows, widths[-1])), dtype=dtype), model
+
+
+def program_of(**case: Any) -> Any:
+    step, x, y, _ = training(**case)
+    step(x, y)
+    return step.program
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.Tanh, nn.GELU])
+def test_training_steps_run_in_c(optimizer: str, loss: str, activation: Any) -> None:
+    case = {"optimizer": optimizer, "loss": loss, "activation": activation}
+    assert isinstance(rg.backends.registry.load_program(program_of(**case)), Loaded)
+    assert isinstance(rg.backends.registry.load_program(program_of(**case, dropout=0.1, clip=True)), Loaded)
+
+
+def test_what_c_does_not_run_is_interpreted(caplog: pytest.LogCaptureFixture) -> None:
+    @rg.compile
+    def step(x: rg.Tensor) -> rg.Tensor:
+        return x.argmax(1)
+
+    with caplog.at_level(logging.DEBUG, "retrograd"):
+        assert step(rg.tensor([[1.0, 3.0, 2.0]])).tolist() == [1]
+    assert "argmax" in caplog.text
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("slice_rows", [None, 16])
+def test_threads_split_the_batch(count: int, slice_rows: int | None, threads: Any) -> None:
+    runs = []
+    for n in (1, count, count):
+        threads(n)
+        step, x, y, model = training((17, 64, 64, 6), rows=203, optimizer="adam", slice_rows=slice_rows)
+        losses = [step(x, y).item() for _ in range(4)]
+        runs.append((losses, [p.detach().numpy().copy() for p in model.parameters()]))
+    np.testing.assert_allclose(runs[1][0], runs[0][0], rtol=1e-5)
+    assert runs[1][0] == runs[2][0]
+    for one, some, again in zip(*(parameters for _, parameters in runs), strict=True):
+        np.testing.assert_allclose(some, one, rtol=1e-3, atol=1e-5)
+        assert some.tobytes() == again.tobytes()
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("shuffled", [False, True])
+@pytest.mark.parametrize("widths", [(5, 8, 3), (17, 64, 64, 6)])
+def test_many_steps_are_as_many_calls(count: int, shuffled: bool, widths: tuple[int, ...], threads: Any) -> None:
+    threads(count)
+    rows, batch, steps = 203, 50, 4
+    order = np.random.default_rng(1).permutation(rows)[: batch * steps] if shuffled else None
+    one, x, y, model = training(widths, rows)
+    many, _, _, same = training(widths, rows)
+    numbers = np.arange(rows) if order is None else order
+    expected = [
+        one(x.numpy()[numbers[i : i + batch]], y.numpy()[numbers[i : i + batch]]).item()
+        for i in range(3 if order is None else 0, batch * (steps - 1), batch)
+    ]
+    many.plan((x[:batch], y[:batch]), {}, [])
+    loaded = rg.backends.registry.load_program(many.program)
+    losses = np.empty(len(expected), np.float32)
+    loaded.run_steps([x.numpy(), y.numpy()], order, 3, [[0.05, 0.0, 0.0, 0.0]], losses)
+    np.testing.assert_array_equal(losses, np.array(expected, np.float32))
+    for p, q in zip(model.parameters(), same.parameters(), strict=True):
+        assert p.detach().numpy().tobytes() == q.detach().numpy().tobytes()
+
+
+def test_rows_that_are_not_there_are_refused() -> None:
+    program = program_of(rows=10)
+    loaded = Loaded(program)
+    x, y = np.zeros((30, 5), np.float32), np.zeros((30, 3), np.float32)
+    before = [b.array.copy() for b in program.buffers if b.array is not None]
+    for order, first in ((np.full(20, 30), 0), (np.full(20, -1), 0), (None, 11), (None, -1)):
+        with pytest.raises(ValueError, match=r"2 batches of 10 rows do not fit arrays of shapes \(30, 5\), \(30, 3\)"):
+            loaded.run_steps([x, y], order, first, [[0.1, 0.0, 0.0, 0.0]], np.empty(2, np.float32))
+    with pytest.raises(ValueError, match="do not fit"):
+        loaded.run_steps([x[:, :4].copy(), y], None, 0, [[0.1, 0.0, 0.0, 0.0]], np.empty(2, np.float32))
+    for b, array in zip((b for b in program.buffers if b.array is not None), before, strict=True):
+        np.testing.assert_array_equal(b.array, array)
+
+
+# What is refused when it is loaded
+
+
+def complaint(source: Source) -> str:
+    text = ffi.new("char[]", 256)
+    loaded = lib.rg_program_load(source.struct, text, 256)
+    if loaded == NULL:
+        return ffi.string(text).decode()
+    lib.rg_program_free(loaded)
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda s: setattr(s.instructions[0], "opcode", 99), "instruction 0: no opcode 99"),
+        (lambda s: setattr(s.instructions[0], "opcode", -1), "no opcode -1"),
+        (lambda s: setattr(s.instructions[0].operand[1], "buffer", 1000), "no buffer 1000"),
+        (lambda s: setattr(s.instructions[0].operand[1], "buffer", -1), "linear_forward: operand 1 is missing"),
+        (lambda s: setattr(s.instructions[0].operand[1], "axes", 7), "7 axes, expected 0 to 6"),
+        (lambda s: setattr(s.instructions[0].operand[1], "offset", 1), "reaches beyond the 120 elements"),
+        (lambda s: setattr(s.instructions[0].operand[1], "offset", -1), "reaches beyond"),
+        (lambda s: setattr(s.instructions[0].operand[1], "offset", 2**62), "reaches beyond"),
+        (lambda s: s.instructions[0].operand[1].strides.__setitem__(1, 2**62), "reaches beyond"),
+        (lambda s: s.instructions[0].operand[1].shape.__setitem__(1, -3), "axis 1 has size -3"),
+        (lambda s: s.instructions[0].operand[1].shape.__setitem__(1, 4), "do not fit each other"),
+        (lambda s: s.instructions[0].operand[1].shape.__setitem__(0, 23), "not the batch of 24 rows"),
+        (lambda s: setattr(s.instructions[0].operand[1], "row_axis", -1), "does not run on slices"),
+        (lambda s: s.instructions[0].option.__setitem__(0, 77), "options do not fit"),
+        (lambda s: s.instructions[s.instruction_count - 1].scalar.__setitem__(0, 4), "no scalar 4 of 4"),
+        (lambda s: setattr(s.segments[0], "instructions", 500), "segment 0: 500 instructions"),
+        (lambda s: setattr(s.segments[0], "slice_rows", 0), "segment 0: slices of 0 of 24 rows"),
+        (lambda s: setattr(s.segments[0], "slice_rows", 25), "segment 0: slices of 25 of 24 rows"),
+        (lambda s: setattr(s, "slice_bytes", 64), "of an arena of 64"),
+        (lambda s: setattr(s, "input_count", 1), "no such argument"),
+        (lambda s: setattr(s.buffers[0], "dtype", 50), "buffer 0: no element type 50"),
+        (lambda s: setattr(s.buffers[0], "dtype", lib.RG_I64), "instruction 0, linear_forward"),
+        (lambda s: setattr(s.buffers[0], "bytes", -1), "buffer 0: -1 bytes"),
+        (lambda s: setattr(s.buffers[0], "place", 9), "buffer 0: no place 9"),
+    ],
+)
+def test_a_wrong_program_is_refused(change: Any, expected: str) -> None:
+    source = Source(program_of())
+    assert complaint(source) == ""
+    change(source.struct)
+    assert expected in complaint(source)
+
+
+numbers = st.one_of(st.integers(-3, 70), st.sampled_from((2**31 - 1, -(2**31), 2**62, -(2**62), 2**63 - 1)))
+
+
+@given(
+    data=st.data(), case=st.sampled_from(({}, {"loss": "by hand", "clip": True}, {"optimizer": "adam", "dropout": 0.5}))
+)
+def test_a_corrupted_program_is_refused_or_runs(data: st.DataObject, case: dict[str, Any]) -> None:
+    """Whatever is written into a program's numbers, loading it says what is wrong, or it runs within its memory."""
+    program = program_of(**case, rows=20)
+    source = Source(program)
+    s = source.struct
+    for _ in range(data.draw(st.integers(1, 3))):
+        part = data.draw(st.sampled_from(("instruction", "operand", "operand", "operand", "segment", "buffer")))
+        if part == "segment":
+            target = s.segments[data.draw(st.integers(0, s.segment_count - 1))]
+        elif part == "buffer":
+            target = s.buffers[data.draw(st.integers(0, s.buffer_count - 1))]
+        else:
+            target = s.instructions[data.draw(st.integers(0, s.instruction_count - 1))]
+            if part == "operand":
+                target = target.operand[data.draw(st.integers(0, 6))]
+        fields = [
+            f
+            for f, _ in ffi.typeof(target).fields
+            if f not in ("operand", "number", "where" if part == "buffer" else "")
+        ]
+        field, value = data.draw(st.sampled_from(fields)), data.draw(numbers)
+        try:
+            if field in ("shape", "strides", "option", "scalar"):
+                getattr(target, field)[data.draw(st.integers(0, 1))] = value
+            elif part == "buffer" and field == "bytes":
+                target.bytes = min(target.bytes, value)  # a larger one would be a lie about memory that is outside
+            elif part == "buffer" and field == "place" and value == lib.RG_FIXED:
+                pass
+            else:
+                setattr(target, field, value)
+        except OverflowError:
+            pass
+    text = ffi.new("char[]", 256)
+    loaded = lib.rg_program_load(s, text, 256)
+    if loaded == NULL:
+        assert ffi.string(text)
+        return
+    inputs = [np.zeros(o.shape, o.dtype) for o in program.inputs]
+    results = [np.zeros(o.shape, o.dtype) for o in program.results]
+    scalars = np.zeros(len(program.scalars) + 1)
+    try:
+        lib.rg_program_run(
+            loaded,
+            ffi.new("void *[]", [ffi.from_buffer(a) for a in inputs]),
+            ffi.new("void *[]", [ffi.from_buffer(a) for a in results]),
+            ffi.cast("rg_scalar *", ffi.from_buffer(scalars)),
+        )
+    finally:
+        lib.rg_program_free(loaded)
