@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from .workload import Step
 
 USUAL = ["xs", "house", "rl", "mnist", "mid"]
-NUMPY, TORCH = "NumPy by hand", "PyTorch eager"
+NUMPY, TORCH, JAX, SCAN = "NumPy by hand", "PyTorch eager", "JAX jit", "JAX scan"
+BASES = (NUMPY, TORCH, JAX, SCAN)
 CHECKED_STEPS = 10
 TOLERANCE = 1e-4
 """Of the losses over CHECKED_STEPS steps, relative: float32 rounding, in sums of another order."""
@@ -44,28 +45,37 @@ class Peer(NamedTuple):
         name: what the table calls it.
         make: from a case to its step; ImportError or NotImplementedError, with the reason, where it cannot run here.
         before: called before each of its turns.
+        steps: how many steps a call makes.
     """
 
     name: str
     make: Callable[[Case], Step]
     before: Callable[[], Any] = lambda: None
+    steps: int = 1
 
 
 def peers(backends: list[str]) -> list[Peer]:
     """All of them, the one that the others are compared with first."""
     from . import workload  # which imports NumPy, and so must wait for limit_threads
 
-    def eager(backend: str) -> Peer:
-        def before() -> None:
+    def ours(kind: str, make: Callable[[Case], Step], backend: str, steps: int = 1) -> Peer:
+        def make_there(case: Case) -> Step:
             use_backend(backend)
+            return make(case)
 
-        def make(case: Case) -> Step:
-            before()
-            return workload.retrograd_step(case)
+        return Peer(f"retrograd {kind}, {backend}", make_there, lambda: use_backend(backend), steps)
 
-        return Peer(f"retrograd eager, {backend}", make, before)
-
-    return [Peer(NUMPY, workload.numpy_step), Peer(TORCH, workload.torch_step), *map(eager, backends)]
+    return [
+        Peer(NUMPY, workload.numpy_step),
+        Peer(TORCH, workload.torch_step),
+        Peer("torch.compile", workload.torch_compiled_step),
+        Peer(JAX, workload.jax_step),
+        Peer(SCAN, workload.jax_scan_step, steps=workload.LOOP),
+        Peer("scikit-learn", workload.sklearn_step),
+        *(ours("eager", workload.retrograd_step, backend) for backend in backends),
+        *(ours("compiled", workload.retrograd_compiled_step, backend) for backend in backends),
+        *(ours("run", workload.retrograd_run_step, backend, workload.LOOP) for backend in backends),
+    ]
 
 
 def limit_threads(count: int) -> None:
@@ -83,7 +93,11 @@ def processors() -> int:
 def losses(peer: Peer, step: Step) -> list[float]:
     """The losses of the first CHECKED_STEPS steps."""
     peer.before()
-    return [step().item() for _ in range(CHECKED_STEPS)]
+    found: list[float] = []
+    while len(found) < CHECKED_STEPS:
+        made = step()
+        found += [made.item()] if peer.steps == 1 else [float(loss) for loss in made]
+    return found[:CHECKED_STEPS]
 
 
 def deviation(found: list[float], expected: list[float]) -> float:
@@ -95,15 +109,17 @@ def compare(case: Case, contestants: list[Peer], rounds: int) -> bool:
     """Check, time and print one case, ratios as how many times as fast; whether all losses agreed."""
     steps = {peer.name: peer.make(case) for peer in contestants}
     first = {peer.name: losses(peer, steps[peer.name]) for peer in contestants}
-    seconds = best_in_turn(steps, rounds, {peer.name: peer.before for peer in contestants})
+    calls = best_in_turn(steps, rounds, {peer.name: peer.before for peer in contestants})
+    seconds = {peer.name: calls[peer.name] / peer.steps for peer in contestants}
     agree = True
-    print(f"{'':26}{'µs/step':>10}{'GFLOP/s':>9}{'vs NumPy':>10}{'vs PyTorch':>12}{'losses differ by':>20}")
+    heads = "".join(f"{'vs ' + base.removesuffix(' by hand').removesuffix(' eager'):>12}" for base in BASES)
+    print(f"{'':28}{'µs/step':>10}{'GFLOP/s':>9}{heads}{'losses differ by':>20}")
     for name, taken in seconds.items():
         differ = deviation(first[name], first[NUMPY])
-        against = [f"{seconds[base] / taken:.2f}" if base in seconds else "-" for base in (NUMPY, TORCH)]
+        against = "".join(f"{seconds[base] / taken:12.2f}" if base in seconds else f"{'-':>12}" for base in BASES)
         print(
-            f"  {name:24}{taken * 1e6:10.1f}{case.flops / taken / 1e9:9.1f}{against[0]:>10}{against[1]:>12}"
-            f"{differ:19.0e}{'' if differ < TOLERANCE else '  WRONG'}"
+            f"  {name:26}{taken * 1e6:10.2f}{case.flops / taken / 1e9:9.1f}{against}"
+            f"{differ:20.0e}{'' if differ < TOLERANCE else '  WRONG'}"
         )
         agree = agree and differ < TOLERANCE
     return agree
@@ -128,13 +144,18 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=processors(), help="default: this machine's, %(default)s")
     parser.add_argument("--backend", nargs="+", choices=BACKENDS, default=BACKENDS, help="default: all")
     parser.add_argument(
-        "--rounds", type=int, default=20, help="turns of each peer, the best counts; default %(default)s"
+        "--peer", nargs="+", default=[""], help="only those with one of these words in their names, and NumPy by hand"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=50, help="turns of each peer, the best counts; default %(default)s"
     )
     options = parser.parse_args()
     if not 1 <= options.threads <= processors():
         parser.error(f"--threads {options.threads}: this process may use 1 to {processors()}")
     limit_threads(options.threads)
-    contestants = runnable(peers(options.backend))
+    contestants = runnable(
+        [p for p in peers(options.backend) if p.name == NUMPY or any(word in p.name for word in options.peer)]
+    )
     agree = True
     for name in CASES if "all" in options.case else options.case:
         case = CASES[name]

@@ -29,8 +29,14 @@ def _safetensors() -> Any:
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[str]:
     """The path of a new file beside `path` to write to, which takes its place at the block's end: whoever reads `path`
-    finds the old content or all of the new. Where the block raises, the new file is removed and `path` stays."""
+    finds the old content or all of the new. Where the block raises, the new file is removed and `path` stays.
+
+    Raises:
+        OSError: `path` is there and no regular file: a device or a pipe must not be replaced.
+    """
     target = os.fspath(path)
+    if os.path.lexists(target) and not os.path.isfile(target):
+        raise OSError(f"save: {target} is not a regular file")
     new = f"{target}.{os.getpid()}-{os.urandom(4).hex()}.tmp"
     try:
         yield new
