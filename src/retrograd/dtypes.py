@@ -40,8 +40,9 @@ def supported(dtype: Any, name: str = "tensor") -> np.dtype:
         TypeError: it is another one; names the op.
     """
     dtype = np.dtype(dtype)
-    if dtype in (float32, float64) or dtype.kind in "iub":
-        return dtype.newbyteorder("=")
+    native = dtype.newbyteorder("=")
+    if native in (float32, float64) or native.kind in "iub":
+        return native
     hint = {"f": "convert it to float32 or float64 first", "c": "complex numbers are not supported"}
     raise TypeError(f"{name}: dtype {dtype} is not supported; {hint.get(dtype.kind, 'tensors hold numbers')}")
 

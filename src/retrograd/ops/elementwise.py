@@ -316,10 +316,12 @@ def divide(a: Operand, b: Operand) -> Tensor:
 
 @method
 def power(a: Operand, b: Operand) -> Tensor:
-    """a to the power b; shapes broadcast."""
-    if isinstance(b, (int, float)) and b == 2 and isinstance(a, Tensor) and (a.dtype.kind == "f" or isinstance(b, int)):
+    """a to the power b; shapes broadcast. Booleans count as integers."""
+    if isinstance(b, (int, float)) and b == 2 and isinstance(a, Tensor) and a.dtype.kind == "f":
         return square(a)
     a, b = _pair("power", a, b)
+    if a.dtype == dtypes.bool_:
+        a, b = a.to(dtypes.int64), b.to(dtypes.int64)
     if a.dtype.kind in "iu" and a.dtype == b.dtype and b.size and b.array.min() < 0:
         raise ValueError("power: integers to a negative power are not integers; make the base floating")
     return _power(a, b)
