@@ -36,7 +36,7 @@ def linear_forward(dtype, record, start, rows):
 @inlined
 def linear_backward(dtype, record, start, rows):
     """g, x, w, y, dx, dw, db, scratch as large as g; [m], k, n, x's strides, w's strides, which of the three results
-    are wanted, the activation's code."""
+    are wanted, the activation's code, one."""
     m, k, n = extent(record, 0, rows), integer(record, 2), integer(record, 3)
     x_row, x_column, w_row, w_column = integer(record, 4), integer(record, 5), integer(record, 6), integer(record, 7)
     d = vector(dtype, record, 0, start, m * n)
@@ -47,12 +47,13 @@ def linear_backward(dtype, record, start, rows):
         g, y = d, vector(dtype, record, 3, start, m * n)
         d = vector(dtype, record, 7, start, m * n)
         fused_backward(integer(record, 11), g, y, d)
+    one = integer(record, 12)  # and no literal: see product.steps
     if integer(record, 8):
         dx = vector(dtype, record, 4, start, m * k)
-        product.multiply(d, n, 1, w, w_row, w_column, none, dx, m, n, k)
+        product.multiply(d, n, one, w, w_row, w_column, none, dx, m, n, k)
     if integer(record, 9):
         dw = vector(dtype, record, 5, start, n * k)
-        product.multiply(d, 1, n, x, x_row, x_column, none, dw, n, m, k)
+        product.multiply(d, one, n, x, x_row, x_column, none, dw, n, m, k)
     if integer(record, 10):
         product.sum_columns(array(dtype, d.ctypes.data, (m, n)), vector(dtype, record, 6, start, n))
     return 0

@@ -471,6 +471,7 @@ def _linear_backward(low: Lowering, call: Call) -> None:
         *w.strides,
         *wanted,
         CODES[activation],
+        1,
     ]
     views = [g, x, w, y, *results, None if y is None else low.scratch(g, call)]
     low.entry(call, "linear_backward", _floating(call, g, x, w, y), views, integers)

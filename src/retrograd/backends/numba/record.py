@@ -14,8 +14,6 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .jit import inlined
-
 WORDS = types.CPointer(types.intp)
 ENTRY = types.intp(WORDS, types.intp, types.intp)
 """The signature of an entry: record, start, rows."""
@@ -40,81 +38,124 @@ def call(typing, table, at, start, rows):
     return types.intp(table, types.intp, types.intp, types.intp), emit
 
 
+def _constant(value):
+    return ir.Constant(ir.IntType(64), value)
+
+
+# The readers of a record are intrinsics so that nothing is compiled anew for each place that they are asked for.
+
+
+def _word(builder, record, at):
+    """The word at a place counted from the record."""
+    return builder.load(builder.gep(record, [at]))
+
+
+def _integer(builder, record, j):
+    start = builder.mul(_word(builder, record, _constant(1)), _constant(3))
+    return _word(builder, record, builder.add(builder.add(start, _constant(OPERANDS)), j))
+
+
+def _place(builder, record, i, start):
+    at = builder.add(builder.mul(i, _constant(3)), _constant(OPERANDS))
+    buffer, offset, advance = (_word(builder, record, builder.add(at, _constant(n))) for n in range(3))
+    moved = builder.add(offset, builder.mul(start, advance))
+    return builder.add(_word(builder, record, buffer), moved)
+
+
+def _array(context, builder, kind, address, extents):
+    """An array of a Numba type over the memory at an address."""
+    view = context.make_array(kind)(context, builder)
+    item = context.get_constant(types.intp, context.get_abi_sizeof(context.get_data_type(kind.dtype)))
+    strides, step = [], item
+    for extent in reversed(extents):
+        strides.insert(0, step)
+        step = builder.mul(step, extent)
+    data = builder.inttoptr(address, view.data.type)
+    context.populate_array(view, data=data, shape=extents, strides=strides, itemsize=item, meminfo=None)
+    return view._getvalue()
+
+
 @intrinsic
-def array(typing, dtype, address, shape):
-    """The memory from an address on as a C-contiguous array."""
-    element = dtype.instance_type
-    made = types.Array(element, len(shape), "C")
-
-    def emit(context, builder, signature, arguments):
-        _, address, shape = arguments
-        view = context.make_array(made)(context, builder)
-        item = context.get_constant(types.intp, context.get_abi_sizeof(context.get_data_type(element)))
-        extents = cgutils.unpack_tuple(builder, shape)
-        strides, step = [], item
-        for extent in reversed(extents):
-            strides.insert(0, step)
-            step = builder.mul(step, extent)
-        data = builder.inttoptr(address, view.data.type)
-        context.populate_array(view, data=data, shape=extents, strides=strides, itemsize=item, meminfo=None)
-        return view._getvalue()
-
-    return made(dtype, types.intp, types.UniTuple(types.intp, len(shape))), emit
-
-
-@intrinsic
-def _as_number(typing, word):
-    """The floating-point number whose bits a word holds."""
-
-    def emit(context, builder, signature, arguments):
-        return builder.bitcast(arguments[0], ir.DoubleType())
-
-    return types.float64(types.intp), emit
-
-
-@inlined
-def place(record, i, start):
+def place(typing, record, i, start):
     """The address of operand i, from row `start` on.
 
     Its words: where its buffer's address stands, counted from the record; then, in bytes, how far into the buffer it
     begins, and by how much a row of the batch advances it.
     """
-    word = OPERANDS + 3 * i
-    return record[record[word]] + record[word + 1] + start * record[word + 2]
+    return types.intp(record, types.intp, types.intp), lambda _, builder, __, given: _place(builder, *given)
 
 
-@inlined
-def vector(dtype, record, i, start, size):
+@intrinsic
+def array(typing, dtype, address, shape):
+    """The memory from an address on as a C-contiguous array."""
+    made = types.Array(dtype.instance_type, len(shape), "C")
+
+    def emit(context, builder, signature, arguments):
+        extents = cgutils.unpack_tuple(builder, arguments[2])
+        return _array(context, builder, made, arguments[1], extents)
+
+    return made(dtype, types.intp, types.UniTuple(types.intp, len(shape))), emit
+
+
+@intrinsic
+def vector(typing, dtype, record, i, start, size):
     """Operand i as an array of one axis."""
-    return array(dtype, place(record, i, start), (size,))
+    made = types.Array(dtype.instance_type, 1, "C")
+
+    def emit(context, builder, signature, arguments):
+        _, record, i, start, size = arguments
+        return _array(context, builder, made, _place(builder, record, i, start), [size])
+
+    return made(dtype, record, types.intp, types.intp, types.intp), emit
 
 
-@inlined
-def matrix(dtype, record, i, start, rows, columns):
+@intrinsic
+def matrix(typing, dtype, record, i, start, rows, columns):
     """Operand i as an array of two axes."""
-    return array(dtype, place(record, i, start), (rows, columns))
+    made = types.Array(dtype.instance_type, 2, "C")
+
+    def emit(context, builder, signature, arguments):
+        _, record, i, start, rows, columns = arguments
+        return _array(context, builder, made, _place(builder, record, i, start), [rows, columns])
+
+    return made(dtype, record, types.intp, types.intp, types.intp, types.intp), emit
 
 
-@inlined
-def integer(record, j):
+@intrinsic
+def integer(typing, record, j):
     """The j-th of the whole numbers."""
-    return record[OPERANDS + 3 * record[1] + j]
+    return types.intp(record, types.intp), lambda _, builder, __, given: _integer(builder, *given)
 
 
-@inlined
-def extent(record, j, rows):
+@intrinsic
+def extent(typing, record, j, rows):
     """A size that the j-th and the next whole number give: a part that is the same for every slice, and one for each of
     its rows."""
-    return integer(record, j) + integer(record, j + 1) * rows
+
+    def emit(context, builder, signature, arguments):
+        record, j, rows = arguments
+        fixed, per_row = _integer(builder, record, j), _integer(builder, record, builder.add(j, _constant(1)))
+        return builder.add(fixed, builder.mul(per_row, rows))
+
+    return types.intp(record, types.intp, types.intp), emit
 
 
-@inlined
-def bits(record, j):
+@intrinsic
+def bits(typing, record, j):
     """The word where the j-th entry of the whole numbers says that it stands, counted from the record."""
-    return record[integer(record, j)]
+
+    def emit(context, builder, signature, arguments):
+        return _word(builder, arguments[0], _integer(builder, *arguments))
+
+    return types.intp(record, types.intp), emit
 
 
-@inlined
-def number(record, j):
+@intrinsic
+def number(typing, record, j):
     """The same as a floating-point number."""
-    return _as_number(bits(record, j))
+
+    def emit(context, builder, signature, arguments):
+        word = _word(builder, arguments[0], _integer(builder, *arguments))
+        return builder.bitcast(word, ir.DoubleType())
+
+    return types.float64(record, types.intp), emit
