@@ -41,8 +41,8 @@ def matrix(x: Array) -> tuple[Any, int, int]:
 def strided(x: Array) -> tuple[Any, ...]:
     """An array as C arguments: its address, which does not keep it alive, and its strides in elements."""
     size = x.itemsize
-    if any(step % size for step in x.strides):  # a field of a record
-        x = np.ascontiguousarray(x)
+    if not x.flags.aligned or any(step % size for step in x.strides):  # a field of a record
+        x = x.copy()
     strides = (step // size for step in x.strides)
     if x.flags.c_contiguous:
         return pointer(x), *strides
