@@ -17,25 +17,17 @@ _INT64 = np.dtype(np.int64)
 _empty = np.empty
 
 
-def _outputs(
-    x: Array, losses: tuple[int, ...], reduction: str, need_grad: bool
-) -> tuple[Array, Array | None, Any, Any, Any]:
-    """The results, and the C arguments for the losses, their total and the gradient."""
-    dx = _empty(x.shape, x.dtype) if need_grad else None
-    dx_address = NULL if dx is None else pointer(dx)
-    if reduction == "none":
-        loss = _empty(losses, x.dtype)
-        return loss, dx, pointer(loss), NULL, dx_address
-    loss = _empty((), x.dtype)
-    return loss, dx, NULL, pointer(loss), dx_address
-
-
 def _pointwise(
     run: Any, kind: int, x: Array, target: Array, reduction: str, need_grad: bool, delta: float, count: int
 ) -> Loss:
-    loss, dx, *outputs = _outputs(x, x.shape, reduction, need_grad)
-    n = x.size
-    run(*outputs, contiguous(x), contiguous(target), n, kind, (count or n) if reduction == "mean" else 1, delta)
+    n, each = x.size, reduction == "none"
+    loss = _empty(x.shape if each else (), x.dtype)
+    dx = _empty(x.shape, x.dtype) if need_grad else None
+    address = pointer(loss)
+    run(
+        address if each else NULL, NULL if each else address, NULL if dx is None else pointer(dx),
+        contiguous(x), contiguous(target), n, kind, (count or n) if reduction == "mean" else 1, delta,
+    )  # fmt: skip
     return loss, dx
 
 
@@ -78,11 +70,15 @@ def cross_entropy_loss(
     labelled = target.dtype == _INT64
     if run is None or not (labelled or target.dtype == x.dtype):
         return reference.cross_entropy_loss.reference(x, target, reduction, need_grad, count)
-    rows, classes = x.shape
-    loss, dx, *outputs = _outputs(x, (rows,), reduction, need_grad)
-    labels, probabilities = (contiguous(target), NULL) if labelled else (NULL, contiguous(target))
-    divisor = (count or rows) if reduction == "mean" else 1
-    run(*outputs, contiguous(x), labels, probabilities, rows, classes, divisor)
+    (rows, classes), each = x.shape, reduction == "none"
+    loss = _empty(rows if each else (), x.dtype)
+    dx = _empty(x.shape, x.dtype) if need_grad else None
+    address, goal = pointer(loss), contiguous(target)
+    run(
+        address if each else NULL, NULL if each else address, NULL if dx is None else pointer(dx), contiguous(x),
+        goal if labelled else NULL, NULL if labelled else goal, rows, classes,
+        (count or rows) if reduction == "mean" else 1,
+    )  # fmt: skip
     return loss, dx
 
 

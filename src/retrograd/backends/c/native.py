@@ -25,7 +25,10 @@ def by_dtype(name: str) -> dict[np.dtype, Callable[..., Any]]:
 
 def contiguous(x: Array) -> Any:
     """The address of x's elements in C order: x's own, or a copy's, which lives as long as the address."""
-    return pointer(x if x.flags.c_contiguous else np.ascontiguousarray(x))
+    try:
+        return pointer(x)
+    except ValueError:
+        return pointer(np.ascontiguousarray(x))
 
 
 def matrix(x: Array) -> tuple[Any, int, int]:
