@@ -16,6 +16,8 @@
 
 #define CACHE_LINE 64
 #define SPINS 4000 /* of a thread that waits, before it lets another one have the processor */
+/* Below this much work for each, in the units of rg_parts, threads that meet a few times a step do not pay. */
+#define WORK_PER_PART 8192
 /* Threads run the whole program together, unless calls that only one of them would run take longer than this. */
 #define WORK_OF_ONE_THREAD 8192
 
@@ -674,10 +676,8 @@ static int plan_threads(rg_program *p, int threads) {
     int parts = 1;
     for (int64_t i = 0; i < p->segment_count; i++) {
         segment *s = &p->segments[i];
-        int most = rg_parts(s->work);
-        if (s->rows && most > s->rows)
-            most = (int)s->rows;
-        s->parts = s->rows ? most : 1;
+        const int64_t paying = s->rows ? rg_smaller(s->work / WORK_PER_PART, s->rows) : 1;
+        s->parts = paying >= threads ? threads : paying > 1 ? (int)paying : 1;
         if (s->parts > parts)
             parts = s->parts;
     }
@@ -940,17 +940,35 @@ typedef struct {
     int stopped;
 } epoch_args;
 
+/* to[i] = from[rows[i]], i < n, the rows being so many bytes; short ones are moved without a call for each. */
+static void gather_rows(char *to, const char *from, const int64_t *rows, int64_t n, int64_t bytes) {
+#define ROWS_OF(size)                                                                                                  \
+    case size:                                                                                                         \
+        for (int64_t i = 0; i < n; i++)                                                                                \
+            memcpy(to + i * (size), from + rows[i] * (size), size);                                                    \
+        break;
+    switch (bytes) {
+        ROWS_OF(4)
+        ROWS_OF(8)
+        ROWS_OF(12)
+        ROWS_OF(16)
+        ROWS_OF(32)
+        ROWS_OF(64)
+    default:
+        for (int64_t i = 0; i < n; i++)
+            memcpy(to + i * bytes, from + rows[i] * bytes, (size_t)bytes);
+    }
+#undef ROWS_OF
+}
+
 /* This thread's share of the rows of each input. */
 static void gather(const rg_program *p, const epoch_args *o, int64_t step, int thread, int threads) {
     const rg_epoch *e = o->epoch;
     const int64_t *order = e->order + step * e->batch;
-    for (int64_t n = 0; n < p->input_number; n++) {
-        const int64_t bytes = e->row_bytes[n];
-        const char *from = e->data[n];
-        char *to = o->inputs[n];
-        for (int64_t i = rg_cut(e->batch, thread, threads); i < rg_cut(e->batch, thread + 1, threads); i++)
-            memcpy(to + i * bytes, from + order[i] * bytes, (size_t)bytes);
-    }
+    const int64_t begin = rg_cut(e->batch, thread, threads), end = rg_cut(e->batch, thread + 1, threads);
+    for (int64_t n = 0; n < p->input_number; n++)
+        gather_rows((char *)o->inputs[n] + begin * e->row_bytes[n], e->data[n], order + begin, end - begin,
+                    e->row_bytes[n]);
 }
 
 static void run_epoch(rg_program *p, void *args, int thread, int threads) {

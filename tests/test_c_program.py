@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from typing import Any
 
@@ -56,7 +57,7 @@ def training(
 ) -> tuple[Any, rg.Tensor, rg.Tensor, nn.Module]:  # fmt: skip
     rg.manual_seed(0)
     layers: list[nn.Module] = []
-    for i, (fan_in, fan_out) in enumerate(zip(widths, widths[1:], strict=False)):
+    for i, (fan_in, fan_out) in enumerate(itertools.pairwise(widths)):
         layers += [activation(), nn.Dropout(dropout)] if i else []
         layers.append(nn.Linear(fan_in, fan_out, dtype=dtype))
     model = nn.Sequential(*layers)

@@ -85,7 +85,7 @@ def _steps(step: Any, arrays: list[Array], order: Array | None, first: int, size
     if loss is None or loss.size != 1:
         raise ValueError(f"run: {step.__name__} must return its loss first, a tensor of one element")
     if hasattr(plan.loaded, "run_steps"):
-        return _many(plan, arrays, order, first, size, count)
+        return _many(step, plan, arrays, order, first, size, count)
     for start in range(first, first + count * size, size):
         rows = slice(start, start + size) if order is None else order[start : start + size]
         batch = [a[rows] if order is None else state.kernels.gather_rows(a, rows) for a in arrays]
@@ -96,19 +96,21 @@ def _steps(step: Any, arrays: list[Array], order: Array | None, first: int, size
     return np.array(made, loss.dtype)
 
 
-def _many(plan: Any, arrays: list[Array], order: Array | None, first: int, size: int, count: int) -> Array:
+def _many(
+    step: Any, plan: Any, arrays: list[Array], order: Array | None, first: int, size: int, count: int
+) -> Array:
     """_steps() where the backend runs many in one call: first one, then as many as fit into PATIENCE."""
     losses = np.empty(count, plan.program.results[0].dtype)
     done, chunk = 0, 1
     while done < count:
         chunk = min(chunk, count - done)
         begin = first + done * size
-        numbers = [plan.numbers() for _ in range(chunk if plan.has_effects else 1)]
-        start = time.perf_counter()
         rows = None if order is None else order[begin : begin + chunk * size]
-        plan.loaded.run_steps(arrays, rows, begin, numbers, losses[done : done + chunk])
+        start = time.perf_counter()
+        plan.run_many(arrays, rows, begin, losses[done : done + chunk])
         seconds = time.perf_counter() - start
-        plan.finish()
         done += chunk
+        if done < count and not plan.valid():
+            plan = step.plan(tuple(Tensor(a[:size]) for a in arrays), {}, [])
         chunk = max(1, int(chunk * min(8.0, PATIENCE / max(seconds, 1e-6))))
     return losses

@@ -53,11 +53,6 @@ class Plan:
         self._numbers = _numbers(self._reads)
         self._revision = -1  # the trace itself may have changed what it depended on
 
-    @property
-    def has_effects(self) -> bool:
-        """Whether Python has something to do at each step: counting steps, drawing, scheduling."""
-        return bool(self._host_calls)
-
     def valid(self) -> bool:
         """Whether what the trace depended on is as it was."""
         if self._revision != revision[0]:
@@ -77,6 +72,8 @@ class Plan:
 
     def numbers(self) -> list[Any]:
         """The values of the program's scalars for the step to come; what Python has to do for it is done."""
+        if self._revision != revision[0]:  # by what Python did for the step before, of many in one call
+            self._numbers = _numbers(self._reads)
         return self._numbers + _numbers(self._host_calls) if self._host_calls else self._numbers
 
     def run(self, inputs: list[Array]) -> Any:
@@ -90,6 +87,13 @@ class Plan:
         """One step, its results into the arrays given."""
         with self._lock:  # one arena
             self.loaded.run(inputs, results, self.numbers() if self._host_calls else self._numbers)
+        self.finish()
+
+    def run_many(self, arrays: list[Array], order: Array | None, first: int, losses: Array) -> None:
+        """Steps on batches of rows, in one call of the backend: see Loaded.run_steps of the C backend."""
+        with self._lock:
+            numbers = [self.numbers() for _ in range(len(losses) if self._host_calls else 1)]
+            self.loaded.run_steps(arrays, order, first, numbers, losses)
         self.finish()
 
     def finish(self) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import struct
-import threading
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -425,7 +424,7 @@ class Source:
 
 
 class Loaded:
-    """A program that C runs.
+    """A program that C runs, one call at a time.
 
     Args:
         program: after its passes (a retrograd.program.Program).
@@ -449,19 +448,20 @@ class Loaded:
         self._scalars_address = ffi.cast("rg_scalar *", pointer(self._scalars))
         self._spare = [np.empty(o.shape, o.dtype) for o in program.results]
         self._pack = struct.Struct(source.scalars).pack_into
-        self._lock = threading.Lock()
+        self._packed: list[Any] | None = None
 
     def run(self, inputs: Arrays, results: Arrays, scalars: list[Any]) -> None:
         """One step: see Interpreter.run."""
         addresses, made = self._inputs, self._results
-        with self._lock:
-            for n, array in enumerate(inputs):
-                addresses[n] = pointer(array)
-            for n, array in enumerate(results):
-                made[n] = pointer(array)
+        for n, array in enumerate(inputs):
+            addresses[n] = pointer(array)
+        for n, array in enumerate(results):
+            made[n] = pointer(array)
+        if scalars != self._packed:
             self._pack(self._scalars, 0, *scalars)
-            if lib.rg_program_run(self._program, addresses, made, self._scalars_address):
-                raise out_of_memory("a compiled step")
+            self._packed = scalars.copy()
+        if lib.rg_program_run(self._program, addresses, made, self._scalars_address):
+            raise out_of_memory("a compiled step")
 
     def run_steps(
         self, arrays: Arrays, order: np.ndarray | None, first: int, scalars: list[list[Any]], losses: np.ndarray
@@ -469,9 +469,10 @@ class Loaded:
         """Many steps, on batches of rows of `arrays`, in one call.
 
         Args:
-            arrays: the data for each of the step's arguments: C contiguous, of their dtypes and shapes but for the first
-                axis, which is the batch in an argument and has all rows here.
-            order: int64; the rows of the first batch, of the second and so on. None: those from row `first` on, in order.
+            arrays: the data for each of the step's arguments: C contiguous, of their dtypes and shapes but for the
+                first axis, which is the batch in an argument and has all rows here.
+            order: int64, 1-d, contiguous; the rows of the first batch, of the second and so on. None: those from row
+                `first` on, in order.
             first: not read where order is given.
             scalars: the values of program.scalars for each step, or of all steps in one list.
             losses: 1-d, of the dtype of the first result, which has one element; filled with that of each step.
@@ -504,15 +505,14 @@ class Loaded:
                 "stop": NULL,
             },
         )
-        with self._lock:
-            done = lib.rg_program_run_steps(self._program, epoch)
+        done = lib.rg_program_run_steps(self._program, epoch)
         if done == -1:
             raise out_of_memory("compiled steps")
         if done < 0:
             shapes = ", ".join(str(a.shape) for a in arrays)
             raise ValueError(
-                f"compiled steps: {len(losses)} batches of {self._batch} rows do not fit arrays of shapes {shapes}, or a "
-                "row's number is not in them"
+                f"compiled steps: {len(losses)} batches of {self._batch} rows do not fit arrays of shapes {shapes}, "
+                "or a row's number is not in them"
             )
 
 
