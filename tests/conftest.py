@@ -13,7 +13,7 @@ settings.register_profile(
     "retrograd",
     derandomize=True,
     deadline=None,
-    max_examples=15,
+    max_examples=10,
     # the backend is the process's own, the same for every example of a test
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -458,7 +458,7 @@ def check(name: str, sizes: Sizes, data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("name", CASES)
 @given(data=st.data())
-@settings(max_examples=25)
+@settings(max_examples=20)
 def test_backends_give_what_the_reference_gives(name: str, backend: str, data: st.DataObject) -> None:
     check(name, SIZES["small"], data)
 
