@@ -71,6 +71,11 @@ def test_a_backward_pass_adds_to_grad() -> None:
     assert x.grad.tolist() == [3, 3]
     x.backward(rg.tensor([1.0, 1.0], dtype="float64"))  # a leaf is its own result
     assert x.grad.tolist() == [4, 4]
+    w = leaf(1, 2)
+    x.grad = rg.ones(3)
+    with pytest.raises(RuntimeError, match=r"grad was set to float32 of shape \(3,\), .* float64 of shape \(2,\)"):
+        (w * x).sum().backward()
+    assert w.grad is None
 
 
 def test_dynamic_graphs() -> None:
@@ -448,6 +453,13 @@ def test_detach_clone_and_copies() -> None:
     assert not np.shares_memory(copied.grad.numpy(), x.grad.numpy())
     restored = pickle.loads(pickle.dumps(x))
     assert (restored.tolist(), restored.requires_grad, restored.dtype) == ([1, 2], True, rg.float64)
+    shallow = copy.copy(x)
+    y = x.exp() + x.log()
+    with rg.no_grad():
+        shallow += 1
+    assert x.tolist() == [2, 3]
+    with pytest.raises(RuntimeError, match="changed in place"):
+        y.sum().backward()
     twice = copy.deepcopy([x, x])
     assert twice[0] is twice[1]
     for attempt in (copy.deepcopy, pickle.dumps):

@@ -211,6 +211,9 @@ def test_to_python() -> None:
     assert (x.shape, x.ndim, x.size, x.nbytes, x.dtype) == ((2, 3), 2, 6, 48, rg.int64)
     assert {x: 1}[x] == 1  # by identity
     assert (x == x).all()
+    assert (x == None, x != None) == (False, True)  # noqa: E711
+    assert x != "a"
+    assert f"{rg.tensor(2.5):.2f} {rg.tensor([1, 2])}" == "2.50 tensor([1, 2])"
 
 
 @pytest.mark.parametrize(

@@ -177,6 +177,9 @@ class Tensor:
 
     __hash__ = object.__hash__
 
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else str(self)
+
     def __repr__(self) -> str:
         prefix = f"{self._constructor}("
         values = np.array2string(self.array, separator=", ", prefix=prefix, precision=4, threshold=1000)
@@ -225,6 +228,12 @@ class Tensor:
     def __reduce__(self) -> Any:
         self._own("pickle")
         return _rebuild, (type(self), self.array, self._requires_grad)
+
+    def __copy__(self) -> Tensor:
+        self._own("copy")
+        copied = _rebuild(type(self), self.array, self._requires_grad)
+        copied._version = self._version
+        return copied
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         self._own("deepcopy")
@@ -446,11 +455,16 @@ def _replaced(g: Tensor, hook: Callable[[Tensor], Any]) -> Tensor:
 
 
 def deposit(leaves: dict[Tensor, tuple[Any, bool]], algebra: Cotangents) -> None:
-    """Add a sweep's result to the leaves' `grad`: all of it or, where a hook raises, none."""
+    """Add a sweep's result to the leaves' `grad`: all of it or, where a hook raises or a `grad` does not fit, none."""
     found = []
     for leaf, (g, ours) in leaves.items():
         for hook in list((leaf._hooks or {}).values()):
             g, ours = algebra.hook(hook, g), False
+        if leaf.grad is not None and (leaf.grad.shape != g.shape or leaf.grad.dtype != g.dtype):
+            raise RuntimeError(
+                f"backward: grad was set to {leaf.grad.dtype} of shape {leaf.grad.shape}, to which the gradient, "
+                f"{g.dtype} of shape {g.shape}, cannot be added; set it to None or to a tensor like its own"
+            )
         found.append((leaf, g, ours))
     for leaf, g, ours in found:
         # a cotangent that others may hold too must not be the memory that zero_() clears

@@ -10,7 +10,7 @@ from .. import dtypes
 from ..kernels.spec import Array, broadcast
 from ..tape import Node
 from ..tensor import Tensor
-from .rule import OUTPUT, Op, Operand, as_tensor_operand, floating, method, operands
+from .rule import OPERANDS, OUTPUT, Op, Operand, as_tensor_operand, floating, method, operands
 from .shape import sum_arrays_to, sum_to
 
 # Binary arithmetic
@@ -284,7 +284,7 @@ _comparisons = {
 def _pair(name: str, a: Operand, b: Operand) -> tuple[Tensor, Tensor]:
     if not (isinstance(a, Tensor) and isinstance(b, Tensor) and a.array.dtype is b.array.dtype):
         a, b = operands(name, a, b)
-    if a.array.shape != b.array.shape:
+    if a.array.shape != b.array.shape and b.array.shape:
         broadcast(name, a.array, b.array)
     return a, b
 
@@ -456,6 +456,11 @@ def _reflected(function: Any) -> Any:
     return lambda a, b: function(b, a)
 
 
+def _or_not_implemented(function: Any) -> Any:
+    """As Python wants == to be: with what is no operand, such as None, it is for the other to say, or False."""
+    return lambda a, b: function(a, b) if isinstance(b, OPERANDS) else NotImplemented
+
+
 for _name, _function in {
     "add": add,
     "sub": subtract,
@@ -469,8 +474,8 @@ for _name, _function in {
 for _name, _function in {
     "neg": negative,
     "abs": abs,
-    "eq": equal,
-    "ne": not_equal,
+    "eq": _or_not_implemented(equal),
+    "ne": _or_not_implemented(not_equal),
     "lt": less,
     "le": less_equal,
     "gt": greater,

@@ -31,6 +31,8 @@ from ..tensor import Tensor
 
 F = TypeVar("F", bound=Callable[..., Any])
 Operand = Tensor | Array | bool | int | float
+OPERANDS = (Tensor, Array, np.generic, bool, int, float, list, tuple)
+"""What an op takes: tensors, and what as_tensor_operand makes tensors of."""
 
 OUTPUT = -1
 
@@ -160,7 +162,7 @@ def as_tensor_operand(name: str, value: Any, beside: Tensor | None = None) -> Te
             return Tensor(np.asarray(value, dtype))
         except OverflowError:
             raise OverflowError(f"{name}: {value} does not fit into {dtype}") from None
-    if isinstance(value, (np.ndarray, np.generic, list, tuple)):
+    if isinstance(value, OPERANDS):
         array = np.asarray(value)
         dtype = dtypes.supported(array.dtype, name)
         if isinstance(value, (list, tuple)) and dtype == dtypes.float64:
