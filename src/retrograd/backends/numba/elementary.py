@@ -1,7 +1,7 @@
 """Elementary functions in plain arithmetic, without branches or calls, so that LLVM vectorizes the loops around them.
 
 Each is within 4 units in the last place over its whole range and keeps NaN and infinity. The argument is split
-as in Muller et al., Handbook of Floating-Point Arithmetic (2018), section 10.2; tanh is Cephes' (Moshier 1989).
+as in Muller et al., Handbook of Floating-Point Arithmetic (2018), section 10.2.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def _constant(single: float, double: float | None = None):
 @intrinsic
 def _times_power_of_2(typing, y, shifted):
     """y * 2**n, where n = shifted - 1.5 * 2**(mantissa bits) is a whole number."""
-    width, mantissa, bias = (32, 23, 127) if y == types.float32 else (64, 52, 1023)
+    width, mantissa, bias = 32, 23, 127) if y == types.float32 else (64, 52, 1023
 
     def emit(context, builder, signature, arguments):
         y, shifted = arguments
@@ -104,22 +104,38 @@ def log1p(u):
     return _TWO(u) * s * _ARTANH_SERIES(s * s)
 
 
-_TANH_SMALL = _constant(0.625)
-_TANH_ABOVE = _polynomial(
-    [-5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2, 1.33314422036e-1, -3.33332819422e-1],
-    [-9.64399179425052238628e-1, -9.92877231001918586564e1, -1.61468768441708447952e3],
+@intrinsic
+def _power_of_2(typing, shifted):
+    """2**n, in the range of normal numbers, where n = shifted - 1.5 * 2**(mantissa bits) is a whole number."""
+    width, mantissa, bias = (32, 23, 127) if shifted == types.float32 else (64, 52, 1023)
+
+    def emit(context, builder, signature, arguments):
+        whole = ir.IntType(width)
+        # what stands above the mantissa's low bits is shifted out
+        n = builder.add(builder.bitcast(arguments[0], whole), ir.Constant(whole, bias))
+        return builder.bitcast(builder.shl(n, ir.Constant(whole, mantissa)), arguments[0].type)
+
+    return shifted(shifted), emit
+
+
+_TANH_HIGH = _constant(10.0, 20.0)  # its tanh rounds to 1
+# (exp(r) - 1 - r) / r**2
+_EXPM1_SERIES = _polynomial(
+    [1 / math.factorial(n) for n in range(7, 1, -1)], [1 / math.factorial(n) for n in range(13, 1, -1)]
 )
-_TANH_BELOW = _polynomial([1.0], [1.0, 1.12811678491632931402e2, 2.23548839060100448583e3, 4.84406305325125486048e3])
 
 
 @inlined
 def tanh(x):
-    """The hyperbolic tangent."""
+    """The hyperbolic tangent: e / (2 + e), where e = exp(2|x|) - 1."""
     a = abs(x)
-    large = _ONE(x) - _TWO(x) / (exp(_TWO(x) * a) + _ONE(x))
-    z = x * x
-    small = x + x * z * (_TANH_ABOVE(z) / _TANH_BELOW(z))
-    return small if a < _TANH_SMALL(x) else math.copysign(large, x)
+    y = _TWO(x) * (_TANH_HIGH(x) if a > _TANH_HIGH(x) else a)
+    shifted = y * _LOG2_E(x) + _ROUND(x)
+    n = shifted - _ROUND(x)
+    r = y - n * _LN2_HIGH(x) - n * _LN2_LOW(x)
+    power = _power_of_2(shifted)
+    e = power * (r + r * r * _EXPM1_SERIES(r)) + (power - _ONE(x))
+    return math.copysign(e / (_TWO(x) + e), x)
 
 
 @inlined

@@ -20,23 +20,23 @@ from .record import array, bits, extent, integer, matrix, number, place, vector
 
 @inlined
 def linear_forward(dtype, record, start, rows):
-    """x, w, b, y; [m], k, n, x's strides, w's strides, whether there is a bias, the activation's code."""
+    """x, w, b, y, scratch; [m], k, n, x's strides, w's strides, whether there is a bias, the activation's code."""
     m, k, n = extent(record, 0, rows), integer(record, 2), integer(record, 3)
     x = vector(dtype, record, 0, start, m * k)
     w = vector(dtype, record, 1, start, n * k)
     b = vector(dtype, record, 2, start, n * integer(record, 8))
     y = vector(dtype, record, 3, start, m * n)
-    product.multiply(
-        x, integer(record, 4), integer(record, 5), w, integer(record, 7), integer(record, 6), b, y, m, k, n
-    )
+    scratch = vector(dtype, record, 4, start, product.scratch_size(k, x.itemsize))
+    x_row, x_column, w_row, w_column = integer(record, 4), integer(record, 5), integer(record, 6), integer(record, 7)
+    product.multiply(x, x_row, x_column, w, w_column, w_row, b, y, m, k, n, scratch)
     fused_forward(integer(record, 9), y)
     return 0
 
 
 @inlined
 def linear_backward(dtype, record, start, rows):
-    """g, x, w, y, dx, dw, db, scratch as large as g; [m], k, n, x's strides, w's strides, which of the three results
-    are wanted, the activation's code, one."""
+    """g, x, w, y, dx, dw, db, scratch as large as g and for the products; [m], k, n, x's strides, w's strides, which of
+    the three results are wanted, the activation's code, one."""
     m, k, n = extent(record, 0, rows), integer(record, 2), integer(record, 3)
     x_row, x_column, w_row, w_column = integer(record, 4), integer(record, 5), integer(record, 6), integer(record, 7)
     d = vector(dtype, record, 0, start, m * n)
@@ -47,13 +47,14 @@ def linear_backward(dtype, record, start, rows):
         g, y = d, vector(dtype, record, 3, start, m * n)
         d = vector(dtype, record, 7, start, m * n)
         fused_backward(integer(record, 11), g, y, d)
+    scratch = vector(dtype, record, 8, start, product.scratch_size(max(m, n), d.itemsize))
     one = integer(record, 12)  # and no literal: see product.steps
     if integer(record, 8):
         dx = vector(dtype, record, 4, start, m * k)
-        product.multiply(d, n, one, w, w_row, w_column, none, dx, m, n, k)
+        product.multiply(d, n, one, w, w_row, w_column, none, dx, m, n, k, scratch)
     if integer(record, 9):
         dw = vector(dtype, record, 5, start, n * k)
-        product.multiply(d, one, n, x, x_row, x_column, none, dw, n, m, k)
+        product.multiply(d, one, n, x, x_row, x_column, none, dw, n, m, k, scratch)
     if integer(record, 10):
         product.sum_columns(array(dtype, d.ctypes.data, (m, n)), vector(dtype, record, 6, start, n))
     return 0
@@ -61,17 +62,29 @@ def linear_backward(dtype, record, start, rows):
 
 @inlined
 def matmul(dtype, record, start, rows):
-    """a, b, c; how many products, [m], [k], n, the strides of a and b, and by how many elements two products lie
-    apart in each of the three."""
+    """a, b, c, scratch; how many products, [m], [k], n, the strides of a and b, and by how many elements two products
+    lie apart in each of the three."""
     count, m, k, n = integer(record, 0), extent(record, 1, rows), extent(record, 3, rows), integer(record, 5)
     none = vector(dtype, record, 0, start, 0)
     item = none.itemsize
+    scratch = vector(dtype, record, 3, start, product.scratch_size(k, item))
     for i in range(count):
         a = array(dtype, place(record, 0, start) + i * integer(record, 10) * item, (m * k,))
         b = array(dtype, place(record, 1, start) + i * integer(record, 11) * item, (k * n,))
         c = array(dtype, place(record, 2, start) + i * integer(record, 12) * item, (m * n,))
         product.multiply(
-            a, integer(record, 6), integer(record, 7), b, integer(record, 8), integer(record, 9), none, c, m, k, n
+            a,
+            integer(record, 6),
+            integer(record, 7),
+            b,
+            integer(record, 8),
+            integer(record, 9),
+            none,
+            c,
+            m,
+            k,
+            n,
+            scratch,
         )
     return 0
 
@@ -84,7 +97,7 @@ def _pointwise(dtype, record, start, rows):
     n = extent(record, 0, rows)
     x = vector(dtype, record, 0, start, n)
     target = vector(dtype, record, 1, start, n)
-    return x, target, array(dtype, place(record, 2, start), ()), vector(dtype, record, 3, start, n)
+    return (x, target, array(dtype, place(record, 2, start), ()), vector(dtype, record, 3, start, n))
 
 
 @inlined
@@ -199,7 +212,11 @@ def amsgrad(dtype, record, start, rows):
 @inlined
 def _rmsprop(dtype, record, start, velocity, g_mean):
     n = integer(record, 0)
-    p, g, v = vector(dtype, record, 0, start, n), vector(dtype, record, 1, start, n), vector(dtype, record, 2, start, n)
+    p, g, v = (
+        vector(dtype, record, 0, start, n),
+        vector(dtype, record, 1, start, n),
+        vector(dtype, record, 2, start, n),
+    )
     lr, alpha, eps = number(record, 1), number(record, 2), number(record, 3)
     weight_decay, momentum = number(record, 4), number(record, 5)
     update.rmsprop(p, g, v, velocity, g_mean, lr, alpha, eps, weight_decay, momentum)

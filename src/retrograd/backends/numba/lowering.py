@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...kernels.spec import TABLE, Array
-from . import elementwise, generated
+from . import elementwise, generated, product
 from .activation import CODES
 from .elementwise import Loop, Number, Unsupported, View
 from .jit import FLOATS
@@ -163,12 +163,20 @@ class Lowering:
         nbytes = math.prod(view.shape) * view.dtype.itemsize
         return nbytes if view.batch is None else nbytes // call.segment.rows * call.segment.slice_rows
 
-    def scratch(self, view: View, call: Call) -> View:
-        """Memory of the view's size that the call alone uses."""
+    def rows(self, view: View, call: Call) -> int:
+        """How many rows of it a call works on at a time, at most; 1 where it has no axes."""
+        return math.prod(view.shape[:1]) if view.batch is None else call.segment.slice_rows
+
+    def scratch(self, dtype: np.dtype, *sizes: int) -> list[View]:
+        """Memory that a call alone uses, for so many elements each."""
         if self._scratch is None:
             self._scratch = self._word(0)
-        self._scratch_bytes = max(self._scratch_bytes, self._nbytes(view, call))
-        return view._replace(slot=self._scratch, offset=0, advance=0)
+        views, at = [], 0
+        for size in sizes:
+            views.append(View(self._scratch, at, 0, dtype, (size,), (1,), None))
+            at += -(-size * dtype.itemsize // 64) * 64
+        self._scratch_bytes = max(self._scratch_bytes, at)
+        return views
 
     def contiguous(self, view: View, call: Call) -> View:
         """The view itself where its elements, those of a slice's rows, stand in C order; else a copy."""
@@ -448,13 +456,18 @@ def _floating(call: Call, *views: View | None) -> np.dtype:
     return dtypes.pop()
 
 
+def _scratch_size(k: int, dtype: np.dtype) -> int:
+    return product.scratch_size.py_func(k, dtype.itemsize)
+
+
 def _linear_forward(low: Lowering, call: Call) -> None:
     x, w = low.given(call, "x"), low.given(call, "w")
     b = None if call.arguments["b"] is None else low.plain(call, "b")
     y = low.made(call)
     integers = [*_extent(x, slice(0, 1), call), x.shape[1], w.shape[0], *x.strides, *w.strides, int(b is not None)]
     dtype = _floating(call, x, w, b)
-    low.entry(call, "linear_forward", dtype, [x, w, b, y], [*integers, CODES[call.arguments["activation"]]])
+    scratch = low.scratch(dtype, _scratch_size(x.shape[1], dtype))
+    low.entry(call, "linear_forward", dtype, [x, w, b, y, *scratch], [*integers, CODES[call.arguments["activation"]]])
 
 
 def _linear_backward(low: Lowering, call: Call) -> None:
@@ -473,8 +486,10 @@ def _linear_backward(low: Lowering, call: Call) -> None:
         CODES[activation],
         1,
     ]
-    views = [g, x, w, y, *results, None if y is None else low.scratch(g, call)]
-    low.entry(call, "linear_backward", _floating(call, g, x, w, y), views, integers)
+    dtype = _floating(call, g, x, w, y)
+    rows = low.rows(g, call)
+    sizes = (0 if y is None else rows * g.shape[1], _scratch_size(max(rows, g.shape[1]), dtype))
+    low.entry(call, "linear_backward", dtype, [g, x, w, y, *results, *low.scratch(dtype, *sizes)], integers)
 
 
 def _matmul(low: Lowering, call: Call) -> None:
@@ -486,7 +501,8 @@ def _matmul(low: Lowering, call: Call) -> None:
         steps = [_step(call, v, lead) for v in (a, b, c)]
     integers = [count, *_extent(a, slice(-2, -1), call), *_extent(a, slice(-1, None), call), b.shape[-1]]
     integers += [*a.strides[-2:], *b.strides[-2:], *steps]
-    low.entry(call, "matmul", _floating(call, a, b), [a, b, c], integers)
+    dtype = _floating(call, a, b)
+    low.entry(call, "matmul", dtype, [a, b, c, *low.scratch(dtype, _scratch_size(a.shape[-1], dtype))], integers)
 
 
 def _step(call: Call, view: View, lead: tuple[int, ...]) -> int:
@@ -507,7 +523,11 @@ def _loss_operands(low: Lowering, call: Call) -> tuple[View, View, View, View, N
     rows = x.shape[0] if call.kernel == "cross_entropy_loss" else math.prod(x.shape)
     scale = low.number(_scale(call.arguments["reduction"], call.arguments["count"] or rows))
     loss = low.made(call, 0)
-    return x, target, loss, low.made(call, 1) if call.outputs[1] else low.scratch(x, call), scale
+    if call.outputs[1]:
+        dx = low.made(call, 1)
+    else:
+        (dx,) = low.scratch(x.dtype, low.rows(x, call) * math.prod(x.shape[1:]))
+    return x, target, loss, dx, scale
 
 
 def _pointwise_loss(low: Lowering, call: Call) -> None:
@@ -574,13 +594,13 @@ def _reduction(low: Lowering, call: Call, name: str = "") -> None:
         x = x._replace(shape=tuple(x.shape[a] for a in order), strides=tuple(x.strides[a] for a in order))
         axes = tuple(range(len(x.shape) - len(axes), len(x.shape)))
     x, y = low.contiguous(x, call), low.made(call)
-    start, stop = (axes[0], axes[-1] + 1) if axes else (len(x.shape), len(x.shape))
+    start, stop = axes[0], axes[-1] + 1) if axes else (len(x.shape), len(x.shape)
     before, along = slice(0, start), slice(start, stop)
     after = math.prod(x.shape[stop:])
     integers = [*_extent(x, before, call), *_extent(x, along, call), after]
     numbers = []
     if call.kernel == "sum":
-        name, numbers = ("sum", [low.number(call.arguments["scale"])]) if x.dtype.kind == "f" else ("count", [])
+        name, numbers = "sum", [low.number(call.arguments["scale"])]) if x.dtype.kind == "f" else ("count", []
     elif call.kernel == "logsumexp" and after != 1:
         raise Unsupported("logsumexp over axes that are not the last")
     dtype = x.dtype if name == "count" else _floating(call, x)

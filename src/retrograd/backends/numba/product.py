@@ -10,7 +10,7 @@ from ...kernels.spec import Array
 from .activation import CODES, IDENTITY, fused_backward, fused_forward
 from .jit import FLOATS, core, inlined, plain
 from .parallel import CHEAP, run
-from .vector import BYTES, load, move, multiply_add, store
+from .vector import BYTES, PAIR, load, move, multiply_add, store, transpose
 
 __all__ = ["linear_backward", "linear_forward"]
 
@@ -96,7 +96,8 @@ def forward(x, w, transposed, b, code, y):
     x_row, x_column = steps(x)
     w_column, w_row = steps(w.T if transposed else w)
     each = y.reshape(rows * n)
-    multiply(x.reshape(rows * k), x_row, x_column, w.reshape(k * n), w_row, w_column, b, each, rows, k, n)
+    scratch = np.empty(scratch_size(k, x.itemsize), x.dtype)
+    multiply(x.reshape(rows * k), x_row, x_column, w.reshape(k * n), w_row, w_column, b, each, rows, k, n, scratch)
     fused_forward(code, each)
 
 
@@ -120,14 +121,19 @@ def backward(g, x, w, transposed, y, code, dx, dw, db):
         d = np.empty(g.shape, g.dtype)
         fused_backward(code, g.reshape(g.size), y.reshape(y.size), d.reshape(d.size))
     none = np.empty(0, g.dtype)
+    scratch = np.empty(scratch_size(max(rows, n), g.itemsize), g.dtype)
     each = d.reshape(d.size)
     d_row, d_column = steps(d)
     if dx.size:
         w_row, w_column = steps(w.T if transposed else w)
-        multiply(each, d_row, d_column, w.reshape(n * k), w_row, w_column, none, dx.reshape(rows * k), rows, n, k)
+        multiply(
+            each, d_row, d_column, w.reshape(n * k), w_row, w_column, none, dx.reshape(rows * k), rows, n, k, scratch
+        )
     if dw.size:
         x_row, x_column = steps(x)
-        multiply(each, d_column, d_row, x.reshape(rows * k), x_row, x_column, none, dw.reshape(n * k), n, rows, k)
+        multiply(
+            each, d_column, d_row, x.reshape(rows * k), x_row, x_column, none, dw.reshape(n * k), n, rows, k, scratch
+        )
     if db.size:
         sum_columns(d, db)
 
@@ -162,73 +168,92 @@ def sum_columns(x, total):
 
 
 @core
-def multiply(a, a_row, a_column, b, b_row, b_column, bias, c, m, k, n):
+def multiply(a, a_row, a_column, b, b_row, b_column, bias, c, m, k, n, scratch):
     """c = a @ b + bias, a being (m, k), b (k, n), bias (n,) or (0,) for none, c (m, n) in C order.
 
-    All arrays have one axis; element (i, j) of a stands at i * a_row + j * a_column, and so for b. Tiles of 8 rows
-    by one vector of c stay in registers while the product runs along k.
+    All arrays have one axis; element (i, j) of a stands at i * a_row + j * a_column, and so for b. Columns of b are
+    copied to scratch (see scratch_size), as many as a vector has lanes; tiles of 8 rows by one vector of c stay in
+    registers while the product runs along k.
     """
     lanes = BYTES // a.itemsize
-    width = (n + lanes - 1) // lanes * lanes
-    scratch = np.empty(width * (k + 1) + 9 * lanes, a.dtype)
     tile = (-scratch.ctypes.data % BYTES) // a.itemsize  # vectors start where the processor likes them to
-    panels = tile + 8 * lanes
-    pack(b, b_row, b_column, bias, k, n, scratch, panels)
+    panel = tile + 8 * PAIR * lanes
+    for j in range(0, n, PAIR * lanes):
+        columns = min(PAIR * lanes, n - j)
+        if PAIR > 1 and columns > lanes:
+            pack(b, b_row, b_column, bias, j, columns, k, scratch, panel, PAIR)
+            multiply_panel(a, a_row, a_column, scratch, panel, tile, c, j, columns, m, k, n, PAIR)
+        else:
+            pack(b, b_row, b_column, bias, j, columns, k, scratch, panel, 1)
+            multiply_panel(a, a_row, a_column, scratch, panel, tile, c, j, columns, m, k, n, 1)
+
+
+@inlined
+def scratch_size(k, itemsize):
+    """The elements of scratch that `multiply` needs."""
+    lanes = BYTES // itemsize
+    return (PAIR * (k + 9) + 1) * lanes
+
+
+@core
+def pack(b, b_row, b_column, bias, j, columns, k, panel, at, registers):
+    """Columns of b from j on as a panel as wide as so many registers, the bias as the row above, padded by zeros."""
+    lanes = BYTES // b.itemsize
+    width = registers * lanes
+    for q in range(width):
+        panel[at + q] = bias[j + q] if q < columns and j + q < bias.size else 0
+    at += width
+    start = j * b_column
+    if columns < width:
+        panel[at : at + k * width] = 0
+    if columns == width and b_column == 1:
+        for p in range(k):
+            store(panel, at + p * width, load(b, start + p * b_row, registers))
+        return
+    blocks = k // lanes * lanes if b_row == 1 else 0  # rows of b that are copied in squares
+    for q in range(0, columns, lanes):
+        whole = blocks if q + lanes <= columns else 0
+        for p in range(0, whole, lanes):
+            transpose(panel, at + p * width + q, width, b, start + q * b_column + p, b_column)
+        for r in range(q, min(q + lanes, columns)):
+            for p in range(whole, k):
+                move(panel, at + p * width + r, b, start + r * b_column + p * b_row)
+
+
+@core
+def multiply_panel(a, a_row, a_column, panel, at, tile, c, j, columns, m, k, n, registers):
+    """a times a panel, into the columns of c from j on; `tile` is where in the panel's array there is room for one."""
+    width = registers * (BYTES // a.itemsize)
     for i in range(0, m, 8):
         rows = min(8, m - i)
-        for j in range(0, n, lanes):
-            columns = min(lanes, n - j)
-            whole = columns == lanes
-            out, at, stride = (c, i * n + j, n) if whole else (scratch, tile, lanes)
-            if rows == 8:
-                multiply_tile(a, i * a_row, a_row, a_column, scratch, panels + j * (k + 1), k, out, at, stride)
-            else:
-                for r in range(rows):
-                    row = (i + r) * a_row
-                    multiply_row(a, row, a_column, scratch, panels + j * (k + 1), k, out, at + r * stride)
-            if not whole:
-                for r in range(rows):
-                    for q in range(columns):
-                        move(c, (i + r) * n + j + q, scratch, tile + r * lanes + q)
-
-
-@core
-def pack(b, b_row, b_column, bias, k, n, panels, at):
-    """b's columns in panels one vector wide, with the bias as the row above, padded by zeros; from `at` on."""
-    lanes = BYTES // b.itemsize
-    for j in range(0, n, lanes):
-        columns = min(lanes, n - j)
-        if columns < lanes:
-            panels[at : at + lanes * (k + 1)] = 0
-        for q in range(lanes):
-            panels[at + q] = bias[j + q] if j + q < bias.size else 0
-        at += lanes
-        if columns == lanes and b_column == 1:
-            for p in range(k):
-                store(panels, at + p * lanes, load(b, p * b_row + j))
+        if rows == 8 and columns == width:
+            multiply_tile(a, i * a_row, a_row, 7, a_column, panel, at, k, c, i * n + j, n, registers)
         else:
-            for q in range(columns):
-                for p in range(k):
-                    move(panels, at + p * lanes + q, b, p * b_row + (j + q) * b_column)
-        at += k * lanes
+            multiply_tile(a, i * a_row, a_row, rows - 1, a_column, panel, at, k, panel, tile, width, registers)
+            for r in range(rows):
+                for q in range(columns):
+                    move(c, (i + r) * n + j + q, panel, tile + r * width + q)
 
 
 @core
-def multiply_tile(a, at, a_row, a_column, panels, panel, k, c, out, stride):
-    """Eight rows of a times one panel, into eight rows of c."""
-    lanes = BYTES // a.itemsize
-    c0 = c1 = c2 = c3 = c4 = c5 = c6 = c7 = load(panels, panel)
+def multiply_tile(a, at, a_row, last, a_column, panel, start, k, c, out, stride, registers):
+    """Eight rows of a, of which those after the `last` are that one again, times a panel, into eight rows of c."""
+    width = registers * (BYTES // a.itemsize)
+    c0 = c1 = c2 = c3 = c4 = c5 = c6 = c7 = load(panel, start, registers)
+    a0, a1, a2, a3 = at, at + min(1, last) * a_row, at + min(2, last) * a_row, at + min(3, last) * a_row
+    a4, a5 = at + min(4, last) * a_row, at + min(5, last) * a_row
+    a6, a7 = at + min(6, last) * a_row, at + min(7, last) * a_row
     for p in range(k):
-        v = load(panels, panel + (p + 1) * lanes)
-        q = at + p * a_column
-        c0 = multiply_add(c0, a, q, v)
-        c1 = multiply_add(c1, a, q + a_row, v)
-        c2 = multiply_add(c2, a, q + 2 * a_row, v)
-        c3 = multiply_add(c3, a, q + 3 * a_row, v)
-        c4 = multiply_add(c4, a, q + 4 * a_row, v)
-        c5 = multiply_add(c5, a, q + 5 * a_row, v)
-        c6 = multiply_add(c6, a, q + 6 * a_row, v)
-        c7 = multiply_add(c7, a, q + 7 * a_row, v)
+        v = load(panel, start + (p + 1) * width, registers)
+        q = p * a_column
+        c0 = multiply_add(c0, a, a0 + q, v)
+        c1 = multiply_add(c1, a, a1 + q, v)
+        c2 = multiply_add(c2, a, a2 + q, v)
+        c3 = multiply_add(c3, a, a3 + q, v)
+        c4 = multiply_add(c4, a, a4 + q, v)
+        c5 = multiply_add(c5, a, a5 + q, v)
+        c6 = multiply_add(c6, a, a6 + q, v)
+        c7 = multiply_add(c7, a, a7 + q, v)
     store(c, out, c0)
     store(c, out + stride, c1)
     store(c, out + 2 * stride, c2)
@@ -237,13 +262,3 @@ def multiply_tile(a, at, a_row, a_column, panels, panel, k, c, out, stride):
     store(c, out + 5 * stride, c5)
     store(c, out + 6 * stride, c6)
     store(c, out + 7 * stride, c7)
-
-
-@core
-def multiply_row(a, at, a_column, panels, panel, k, c, out):
-    """One row of a times one panel, into one row of c."""
-    lanes = BYTES // a.itemsize
-    total = load(panels, panel)
-    for p in range(k):
-        total = multiply_add(total, a, at + p * a_column, load(panels, panel + (p + 1) * lanes))
-    store(c, out, total)

@@ -118,9 +118,9 @@ def maximum(x, start, n, lanes):
     vectors = n // width * width
     if vectors:
         lanes[:] = top
-        tops = load(lanes, 0)
+        tops = load(lanes, 0, 1)
         for j in range(start, start + vectors, width):
-            tops = larger(load(x, j), tops)
+            tops = larger(load(x, j, 1), tops)
         store(lanes, 0, tops)
         for j in range(width):
             top = max(top, lanes[j])
