@@ -48,7 +48,7 @@ def _constant(single: float, double: float | None = None):
 @intrinsic
 def _times_power_of_2(typing, y, shifted):
     """y * 2**n, where n = shifted - 1.5 * 2**(mantissa bits) is a whole number."""
-    width, mantissa, bias = 32, 23, 127) if y == types.float32 else (64, 52, 1023
+    width, mantissa, bias = (32, 23, 127) if y == types.float32 else (64, 52, 1023)
 
     def emit(context, builder, signature, arguments):
         y, shifted = arguments

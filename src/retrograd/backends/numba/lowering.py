@@ -594,13 +594,13 @@ def _reduction(low: Lowering, call: Call, name: str = "") -> None:
         x = x._replace(shape=tuple(x.shape[a] for a in order), strides=tuple(x.strides[a] for a in order))
         axes = tuple(range(len(x.shape) - len(axes), len(x.shape)))
     x, y = low.contiguous(x, call), low.made(call)
-    start, stop = axes[0], axes[-1] + 1) if axes else (len(x.shape), len(x.shape)
+    start, stop = (axes[0], axes[-1] + 1) if axes else (len(x.shape), len(x.shape))
     before, along = slice(0, start), slice(start, stop)
     after = math.prod(x.shape[stop:])
     integers = [*_extent(x, before, call), *_extent(x, along, call), after]
     numbers = []
     if call.kernel == "sum":
-        name, numbers = "sum", [low.number(call.arguments["scale"])]) if x.dtype.kind == "f" else ("count", []
+        name, numbers = ("sum", [low.number(call.arguments["scale"])]) if x.dtype.kind == "f" else ("count", [])
     elif call.kernel == "logsumexp" and after != 1:
         raise Unsupported("logsumexp over axes that are not the last")
     dtype = x.dtype if name == "count" else _floating(call, x)

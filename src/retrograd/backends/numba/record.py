@@ -57,7 +57,7 @@ def _integer(builder, record, j):
 
 def _place(builder, record, i, start):
     at = builder.add(builder.mul(i, _constant(3)), _constant(OPERANDS))
-    buffer, offset, advance = _word(builder, record, builder.add(at, _constant(n))) for n in range(3)
+    buffer, offset, advance = (_word(builder, record, builder.add(at, _constant(n))) for n in range(3))
     moved = builder.add(offset, builder.mul(start, advance))
     return builder.add(_word(builder, record, buffer), moved)
 
