@@ -412,9 +412,9 @@ class _ArrayCotangents(Cotangents):
         if op.vjp_kernels is not None:
             cotangents = op.vjp_kernels(self.kernels, node, *gs)
             if cotangents is not None:
-                if any([isinstance(c, np.generic) for c in cotangents]):
-                    # a NumPy function of arrays without axes gives a scalar
-                    cotangents = [np.asarray(c) if isinstance(c, np.generic) else c for c in cotangents]
+                for c in cotangents:
+                    if isinstance(c, np.generic):  # a NumPy function of arrays without axes gives a scalar
+                        return [np.asarray(c) if isinstance(c, np.generic) else c for c in cotangents], op.fresh
                 return cotangents, op.fresh
         tensors = op.vjp(node, *[None if g is None else Tensor(g) for g in gs])
         return [None if t is None else t.array for t in tensors], False

@@ -124,8 +124,12 @@ class Op:
         inputs: list[Any] = []
         shapes: list[Any] = []
         for t in operands:
-            inputs.append((t.edge or t) if t is not None and t._requires_grad else None)
-            shapes.append(None if t is None else t.array.shape)
+            if t is None:
+                inputs.append(None)
+                shapes.append(None)
+            else:
+                inputs.append((t.edge or t) if t._requires_grad else None)
+                shapes.append(t.array.shape)
         arrays, versions = [], []
         for i in self.saves:
             t = results[0] if i == OUTPUT else operands[i]
