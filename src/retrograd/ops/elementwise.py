@@ -319,12 +319,12 @@ def power(a: Operand, b: Operand) -> Tensor:
     """a to the power b; shapes broadcast. Booleans count as integers."""
     if isinstance(b, (int, float)) and b == 2 and isinstance(a, Tensor) and a.dtype.kind == "f":
         return square(a)
-    a, b = _pair("power", a, b)
-    if a.dtype == dtypes.bool_:
-        a, b = a.to(dtypes.int64), b.to(dtypes.int64)
-    if a.dtype.kind in "iu" and a.dtype == b.dtype and b.size and b.array.min() < 0:
+    base, exponent = _pair("power", a, b)
+    if base.dtype == dtypes.bool_:
+        base, exponent = base.to(dtypes.int64), exponent.to(dtypes.int64)
+    if base.dtype.kind in "iu" and exponent.size and exponent.array.min() < 0:
         raise ValueError("power: integers to a negative power are not integers; make the base floating")
-    return _power(a, b)
+    return _power(base, exponent)
 
 
 @method

@@ -207,7 +207,7 @@ class Loop:
                 names[view] = f"array({kind}, {address} + i{inner} * s{i}, (1,))[0]"
         typed = {(n, s.dtype) for s in self.statements for n in s.numbers.values()}
         at = len(integers)
-        constants = {}
+        constants: dict[Any, Any] = {}
         for number, dtype in sorted(typed, key=lambda pair: (pair[0], pair[1].str)):
             constants[number, dtype] = f"c{len(constants)}"
             word = f"number(record, {at + numbers.index(number)})"
@@ -226,7 +226,8 @@ class Loop:
         names: dict[View, str],
         constants: dict[tuple[Number, np.dtype], str],
     ) -> list[str]:
-        lines, values = [], {}
+        lines: list[str] = []
+        values: dict[Any, Any] = {}
         for view in loaded:
             values[view] = f"v{len(values)}"
             lines.append(f"{values[view]} = {names[view]}")

@@ -14,8 +14,8 @@ from numba import types
 from . import loss, product, random, reduction, update
 from .activation import IDENTITY, fused_backward, fused_forward
 from .index import scatter_rows
-from .jit import inlined
-from .record import array, bits, extent, integer, matrix, number, place, vector
+from .jit import core, inlined
+from .record import array, bits, call, extent, integer, matrix, number, place, vector
 
 
 @inlined
@@ -446,3 +446,46 @@ def scatter_rows_add(dtype, record, start, rows):
     y[:] = 0
     whole = scatter_rows(matrix(dtype, record, 0, start, n, columns), vector(types.int64, record, 1, start, n), y)
     return 0 if whole else 1
+
+
+# Many steps
+
+
+@core
+def run_steps(table, inputs, order, first, batch, scalars_at, scalars, losses, loss_at):
+    """Run the table's program on batches of rows; returns what it does, or 0.
+
+    Args:
+        inputs: (inputs, 3) int64: the address of the data, the bytes of a row, the address of memory for a batch.
+        order: the rows of the batches, one after the other; empty for those from row `first` on.
+        scalars: (steps or 1, scalars) words, which go into the table from word scalars_at on.
+        losses: (steps,), what the program writes where word loss_at of the table says.
+    """
+    steps = losses.size
+    for s in range(steps):
+        for i in range(len(inputs)):
+            data, row_bytes, gathered = inputs[i]
+            table[1 + i] = gathered if order.size else data + (first + s * batch) * row_bytes
+            if order.size:
+                for r in range(batch):
+                    copy_bytes(data + order[s * batch + r] * row_bytes, gathered + r * row_bytes, row_bytes)
+        for j in range(scalars.shape[1]):
+            table[scalars_at + j] = scalars[s if len(scalars) > 1 else 0, j]
+        table[loss_at] = losses.ctypes.data + s * losses.itemsize
+        failed = call(table, 0, 0, 0)
+        if failed:
+            return failed
+    return 0
+
+
+@core
+def copy_bytes(source, target, n):
+    """n bytes from one address to another."""
+    if n % 4 == 0:
+        x, y = array(types.uint32, source, (n // 4,)), array(types.uint32, target, (n // 4,))
+        for i in range(n // 4):
+            y[i] = x[i]
+    else:
+        a, b = array(types.uint8, source, (n,)), array(types.uint8, target, (n,))
+        for i in range(n):
+            b[i] = a[i]

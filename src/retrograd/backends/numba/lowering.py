@@ -598,7 +598,7 @@ def _reduction(low: Lowering, call: Call, name: str = "") -> None:
     before, along = slice(0, start), slice(start, stop)
     after = math.prod(x.shape[stop:])
     integers = [*_extent(x, before, call), *_extent(x, along, call), after]
-    numbers = []
+    numbers: list[Any] = []
     if call.kernel == "sum":
         name, numbers = ("sum", [low.number(call.arguments["scale"])]) if x.dtype.kind == "f" else ("count", [])
     elif call.kernel == "logsumexp" and after != 1:

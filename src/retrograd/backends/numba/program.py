@@ -11,11 +11,16 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
+from ...kernels.spec import Array
 from ..interpreter import Arrays, Interpreter
 from . import generated
 from .elementwise import Unsupported
+from .entries import run_steps
 from .lowering import Lowering
 
+_NO_ORDER = np.empty(0, np.int64)
 _log = logging.getLogger("retrograd")
 
 
@@ -47,6 +52,7 @@ class CompiledProgram:
         self._table = lowered.table
         self._scalars = struct.Struct(lowered.scalar_format)
         self._scalars_at = lowered.scalars_at * self._table.itemsize
+        self._inputs, self._results = program.inputs, program.results
         self._launch = generated.launcher(tuple((o.dtype, o.ndim) for o in (*program.inputs, *program.results)))
 
     def run(self, inputs: Arrays, results: Arrays, scalars: list[Any]) -> None:
@@ -55,8 +61,45 @@ class CompiledProgram:
         Raises:
             IndexError: an index that the step reads is out of range; the step ends there.
         """
-        self._scalars.pack_into(self._table, self._scalars_at, *scalars)
+        self._scalars.pack_into(self._table.data, self._scalars_at, *scalars)
         failed = self._launch(self._table, *inputs, *results)
+        if failed:
+            self._complain(failed)
+
+    def run_steps(
+        self, arrays: Arrays, order: Array | None, first: int, scalars: list[list[Any]], losses: Array
+    ) -> None:
+        """Many steps, on batches of rows of `arrays`, in one call.
+
+        Args:
+            arrays: the data for each of the step's arguments: C contiguous, of their dtypes and shapes but for the
+                first axis, which is the batch in an argument and has all rows here.
+            order: int64, 1-d, contiguous; the rows of the first batch, of the second and so on. None: those from row
+                `first` on, in order.
+            first: not read where order is given.
+            scalars: the values of program.scalars for each step, or of all steps in one list.
+            losses: 1-d, of the dtype of the first result, which has one element; filled with that of each step.
+
+        Raises:
+            ValueError: a row is not in the arrays; no step is done.
+            IndexError: as run().
+        """
+        batch, rows, steps = self._inputs[0].shape[0], min(map(len, arrays)), len(losses)
+        fits = first + steps * batch <= rows if order is None else 0 <= order.min() and order.max() < rows
+        if not fits:
+            raise ValueError(f"compiled steps: a row of {steps} batches of {batch} is not in arrays of {rows} rows")
+        numbers = np.empty((len(scalars), self._scalars.size // 8), np.int64)
+        for row, values in zip(numbers, scalars, strict=True):
+            self._scalars.pack_into(row, 0, *values)
+        gathered = [np.empty(o.shape, o.dtype) for o in self._inputs]
+        inputs = np.array(
+            [(a.ctypes.data, g.nbytes // batch, g.ctypes.data) for a, g in zip(arrays, gathered, strict=True)], np.int64
+        )
+        unread = [np.empty(o.shape, o.dtype) for o in self._results]
+        loss_at = 1 + len(self._inputs)
+        self._table[loss_at : loss_at + len(unread)] = [r.ctypes.data for r in unread]
+        order = _NO_ORDER if order is None else order
+        failed = run_steps(self._table, inputs, order, first, batch, self._scalars_at // 8, numbers, losses, loss_at)
         if failed:
             self._complain(failed)
 
