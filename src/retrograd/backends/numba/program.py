@@ -85,7 +85,7 @@ class CompiledProgram:
             IndexError: as run().
         """
         batch, rows, steps = self._inputs[0].shape[0], min(map(len, arrays)), len(losses)
-        fits = first + steps * batch <= rows if order is None else 0 <= order.min() and order.max() < rows
+        fits = first + steps * batch <= rows if order is None else order.min() >= 0 and order.max() < rows
         if not fits:
             raise ValueError(f"compiled steps: a row of {steps} batches of {batch} is not in arrays of {rows} rows")
         numbers = np.empty((len(scalars), self._scalars.size // 8), np.int64)
