@@ -106,7 +106,7 @@ void rg_copy_range(const rg_copying *o, int64_t begin, int64_t end) {
 rg_walk rg_walk_of(const rg_call *call, const int *operands, int count) {
     const rg_view *first = &call->operand[operands[0]];
     rg_walk w = {.axes = 0};
-    for (int axis = 0; axis < first->axes; axis++) {
+    for (int axis = 0; axis < first->axes && first->size; axis++) {
         if (first->shape[axis] == 1 && axis != first->row_axis)
             continue;
         int joins = w.axes > 0;

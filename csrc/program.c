@@ -21,6 +21,9 @@
 /* Threads run the whole program together, unless calls that only one of them would run take longer than this. */
 #define WORK_OF_ONE_THREAD 8192
 
+/* No axis is longer, no stride and no offset larger: what is worked out from them does not overflow. */
+#define LARGEST ((int64_t)1 << 40)
+
 rg_prepare *rg_prepare_call[2];
 
 /* What one thread works with in a part of the batch. */
@@ -181,8 +184,11 @@ static int check_operand(complaint *c, const rg_program_source *source, int64_t 
     const int64_t item = rg_item_bytes(buffer->dtype);
     *view = (rg_view){.present = 1, .axes = o->axes, .row_axis = -1, .dtype = buffer->dtype, .size = 1, .contiguous = 1};
     for (int axis = 0; axis < o->axes; axis++) {
-        if (o->shape[axis] < 0 || __builtin_mul_overflow(view->size, o->shape[axis], &view->size))
+        if (o->shape[axis] < 0 || o->shape[axis] > LARGEST ||
+            __builtin_mul_overflow(view->size, o->shape[axis], &view->size))
             return WRONG("axis %d has size %lld", WHICH, axis, (long long)o->shape[axis]);
+        if (o->strides[axis] < -LARGEST || o->strides[axis] > LARGEST)
+            return WRONG("axis %d has stride %lld", WHICH, axis, (long long)o->strides[axis]);
         view->shape[axis] = o->shape[axis];
         view->strides[axis] = o->strides[axis];
     }
@@ -200,12 +206,12 @@ static int check_operand(complaint *c, const rg_program_source *source, int64_t 
             view->row_step = o->strides[o->row_axis] * item;
     }
     int64_t low, high;
-    if (reach(o, shape, &low, &high) || o->offset < 0 ||
-        (high >= low && (o->offset > INT64_MAX - high || o->offset + low < 0 || o->offset + high >= buffer->bytes / item)))
+    if (reach(o, shape, &low, &high) || o->offset < 0 || o->offset > LARGEST ||
+        (high >= low && (high > INT64_MAX - LARGEST || o->offset + low < 0 || o->offset + high >= buffer->bytes / item)))
         return WRONG("reaches beyond the %lld elements of buffer %d", WHICH, (long long)(buffer->bytes / item),
                      o->buffer);
     int64_t step = 1;
-    for (int axis = o->axes - 1; axis >= 0; axis--) {
+    for (int axis = o->axes - 1; axis >= 0 && view->size; axis--) {
         if (view->shape[axis] != 1 && view->strides[axis] != step)
             view->contiguous = 0;
         step *= view->shape[axis];
@@ -232,10 +238,11 @@ static int has_shape(const rg_view *v, int axes, int64_t first, int64_t second) 
     return !v->present || (v->axes == axes && (axes < 1 || v->shape[0] == first) && (axes < 2 || v->shape[1] == second));
 }
 
-static int64_t product(const int64_t *sizes, int begin, int end) {
-    int64_t n = 1;
+/* (modulo 2^64, where other axes are empty) */
+static uint64_t product(const int64_t *sizes, int begin, int end) {
+    uint64_t n = 1;
     for (int i = begin; i < end; i++)
-        n *= sizes[i];
+        n *= (uint64_t)sizes[i];
     return n;
 }
 
@@ -287,7 +294,7 @@ static int fits(const rg_call *call) {
     case RG_AMIN:
     case RG_LOGSUMEXP:
         return first >= 0 && last >= first && last <= v[1].axes && v[0].contiguous &&
-               v[0].size == product(v[1].shape, 0, first) * product(v[1].shape, last, v[1].axes);
+               (uint64_t)v[0].size == product(v[1].shape, 0, first) * product(v[1].shape, last, v[1].axes);
     case RG_SOFTMAX:
     case RG_LOG_SOFTMAX:
     case RG_SOFTMAX_BACKWARD:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import retrograd as rg
@@ -179,7 +179,8 @@ def complaint(source: Source) -> str:
         (lambda s: setattr(s.instructions[0].operand[1], "offset", 1), "reaches beyond the 120 elements"),
         (lambda s: setattr(s.instructions[0].operand[1], "offset", -1), "reaches beyond"),
         (lambda s: setattr(s.instructions[0].operand[1], "offset", 2**62), "reaches beyond"),
-        (lambda s: s.instructions[0].operand[1].strides.__setitem__(1, 2**62), "reaches beyond"),
+        (lambda s: s.instructions[0].operand[1].strides.__setitem__(1, 2**62), "axis 1 has stride"),
+        (lambda s: s.instructions[0].operand[1].strides.__setitem__(1, 2**40), "reaches beyond"),
         (lambda s: s.instructions[0].operand[1].shape.__setitem__(1, -3), "axis 1 has size -3"),
         (lambda s: s.instructions[0].operand[1].shape.__setitem__(1, 4), "do not fit each other"),
         (lambda s: s.instructions[0].operand[1].shape.__setitem__(0, 23), "not the batch of 24 rows"),
@@ -207,6 +208,7 @@ def test_a_wrong_program_is_refused(change: Any, expected: str) -> None:
 numbers = st.one_of(st.integers(-3, 70), st.sampled_from((2**31 - 1, -(2**31), 2**62, -(2**62), 2**63 - 1)))
 
 
+@settings(max_examples=100)
 @given(
     data=st.data(), case=st.sampled_from(({}, {"loss": "by hand", "clip": True}, {"optimizer": "adam", "dropout": 0.5}))
 )
@@ -236,8 +238,8 @@ def test_a_corrupted_program_is_refused_or_runs(data: st.DataObject, case: dict[
                 getattr(target, field)[data.draw(st.integers(0, 1))] = value
             elif part == "buffer" and field == "bytes":
                 target.bytes = min(target.bytes, value)  # a larger one would be a lie about memory that is outside
-            elif part == "buffer" and field == "place" and value == lib.RG_FIXED:
-                pass
+            elif part == "buffer" and field == "place" and value in (lib.RG_FIXED, lib.RG_INPUT, lib.RG_RESULT):
+                pass  # so would this be
             else:
                 setattr(target, field, value)
         except OverflowError:

@@ -96,9 +96,7 @@ def _steps(step: Any, arrays: list[Array], order: Array | None, first: int, size
     return np.array(made, loss.dtype)
 
 
-def _many(
-    step: Any, plan: Any, arrays: list[Array], order: Array | None, first: int, size: int, count: int
-) -> Array:
+def _many(step: Any, plan: Any, arrays: list[Array], order: Array | None, first: int, size: int, count: int) -> Array:
     """_steps() where the backend runs many in one call: first one, then as many as fit into PATIENCE."""
     losses = np.empty(count, plan.program.results[0].dtype)
     done, chunk = 0, 1
