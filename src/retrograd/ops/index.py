@@ -185,9 +185,7 @@ def _setitem(x: Tensor, key: Any, values: Operand) -> None:
             x.changed()
             return
     except (IndexError, ValueError, TypeError) as error:
-        raise type(error)(
-            f"setitem: {error}; the tensor's shape is {x.shape}, the values' {values.shape}"
-        ) from None
+        raise type(error)(f"setitem: {error}; the tensor's shape is {x.shape}, the values' {values.shape}") from None
     become(x, result, "setitem", values)
 
 

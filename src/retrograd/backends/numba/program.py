@@ -90,7 +90,7 @@ class CompiledProgram:
             raise ValueError(f"compiled steps: a row of {steps} batches of {batch} is not in arrays of {rows} rows")
         numbers = np.empty((len(scalars), self._scalars.size // 8), np.int64)
         for row, values in zip(numbers, scalars, strict=True):
-            self._scalars.pack_into(row, 0, *values)
+            self._scalars.pack_into(row.data, 0, *values)
         gathered = [np.empty(o.shape, o.dtype) for o in self._inputs]
         inputs = np.array(
             [(a.ctypes.data, g.nbytes // batch, g.ctypes.data) for a, g in zip(arrays, gathered, strict=True)], np.int64
