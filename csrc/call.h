@@ -51,8 +51,8 @@ struct rg_call {
     int32_t scalar[RG_NUMBERS];
     rg_scalar constant[RG_NUMBERS];
     rg_view operand[RG_OPERANDS];
-    int64_t rows;     /* of the segment; 0 where it runs whole */
-    int64_t slice;    /* the most rows at a time */
+    int64_t rows;     /* of the segment's batch; 0 where the call runs whole */
+    int64_t slice;    /* the most of them at a time */
     int64_t elements; /* of operand 0, for each row, or all where it runs whole */
     int64_t work;     /* as rg_parts counts it */
     int64_t scratch;  /* bytes that it needs */

@@ -439,7 +439,7 @@ static int load_call(complaint *c, const rg_program_source *source, int64_t n, c
     const rg_view *made = &call->operand[0];
     for (int slot = 0; slot < RG_OPERANDS && !made->present; slot++)
         made = &call->operand[slot];
-    call->slice = s->rows ? s->slice_rows : made->axes ? made->shape[0] : 1;
+    call->slice = s->slice_rows;
     call->elements = s->rows ? made->size / s->rows : made->size;
     if (is_elementwise(call->opcode) || call->opcode == RG_COPY) {
         int operands[RG_ELEMENTWISE_OPERANDS], count = 0;

@@ -156,6 +156,17 @@ def test_rows_that_are_not_there_are_refused() -> None:
         np.testing.assert_array_equal(b.array, array)
 
 
+@pytest.mark.parametrize("widths", [(5, 3), (20, 1), (3, 40, 2)])
+def test_whole_layers_have_room_for_all_rows(widths: tuple[int, ...]) -> None:
+    """Without slices a layer's scratch is for the whole batch, more rows than it has outputs."""
+    whole, x, y, model = training(widths, rows=300, passes=("fuse", "plan_memory", "prune"))
+    sliced, _, _, same = training(widths, rows=300)
+    for _ in range(3):
+        assert whole(x, y).item() == pytest.approx(sliced(x, y).item(), rel=1e-5)
+    for p, q in zip(model.parameters(), same.parameters(), strict=True):
+        np.testing.assert_allclose(p.detach().numpy(), q.detach().numpy(), rtol=1e-4, atol=1e-6)
+
+
 # What is refused when it is loaded
 
 

@@ -7,7 +7,7 @@ import itertools
 import math
 import struct
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,11 @@ from .activation import CODES
 from .elementwise import Loop, Number, Unsupported, View
 from .jit import FLOATS
 from .loss import _scale
+
+SHARED_FLOPS = 1 << 25
+"""Operations of a step from which threads are worth their start."""
+LEAST_ROWS = 16
+"""Rows that a thread gets at least."""
 
 _DEFAULTS = {
     name: {
@@ -45,6 +50,23 @@ class Call:
         self.rules = segment.row_rules[instruction] if segment.rows else None
 
 
+class Shared(NamedTuple):
+    """A segment over slices of the batch that is worth several threads, each with rows and a table of its own.
+
+    Attributes:
+        number: which segment it is, counted from 1.
+        rows: of the batch.
+        bounds: the words that say from which row to which one it runs, the second of the two not included.
+        sums: (n, 4): a sum over the slices: the word for its buffer, the bytes into that, and, for what is added to it,
+            the word that has the address and the record that adds.
+    """
+
+    number: int
+    rows: int
+    bounds: tuple[int, int]
+    sums: Array
+
+
 class Lowering:
     """The table of a program, and the text that runs it.
 
@@ -53,15 +75,14 @@ class Lowering:
         scalars_at: the word where the program's scalars start; scalar_format: how they are laid out, for struct.
         kept: the memory that the table points into.
         checks: the records that may fail, by their place: the kernel.
+        segments: how many; shared: those of them that threads may share.
     """
 
     def __init__(self, program: Any) -> None:
         self._program = program
         self._words: list[int] = [0]
         self._slots: dict[int, int] = {}
-        self._extra: list[
-            tuple[int, int]
-        ] = []  # memory that the program does not know of: where its address goes, bytes
+        self._extra: list[tuple[int, int]] = []  # memory that only records know of: where its address goes, bytes
         self._scratch: int | None = None
         self._scratch_bytes = 0
         self._lines: list[str] = []
@@ -73,7 +94,9 @@ class Lowering:
         self.checks: dict[int, str] = {}
         self._buffers: dict[int, Any] = {}  # by the word that holds its address
         self._regions: dict[int, tuple[Any, int, int]] = {}  # where the memory lies that a word holds the address of
-        self._sums: list[tuple[View, View]] = []
+        self._sums: list[tuple[View, View]] = []  # of the call that is lowered: what to add the second to
+        self._added: list[tuple[int, int, int, int]] = []  # of the segment: Shared.sums
+        self._first = ""  # the word where a segment's first row stands
         for operand in program.inputs:  # one may be memory that the step holds
             self._regions[self._argument(operand.buffer)] = ("outside", 0, 1 << 64)
         for operand in program.results:
@@ -89,17 +112,37 @@ class Lowering:
         self._local = {number for segment in program.segments for number in segment.local}
         self._arena = self._memory(program.arena_bytes)
         self._slices = self._memory(program.slice_bytes)
-        for segment in program.segments:
-            self._lower_segment(segment)
-        body = "\n".join(["def step(table, start, rows):", *self._lines, "    return 0"])
+        self.segments = len(program.segments)
+        self.shared: list[Shared] = []
+        self._worth_threads = program.cost().flops >= SHARED_FLOPS
+        self._shares = False  # whether the segment is worth threads
+        for number, segment in enumerate(program.segments, 1):
+            self._lower_segment(segment, number)
+        body = "\n".join(["def step(table, segment, rows):", *self._lines, "    return 0"])
         self._words[0] = generated.entry(body)
         self.source = "\n\n\n".join([*self._loops, body])
         self.scalar_format = "=" + "".join(self._formats)
         if self._scratch is not None:
             self._extra.append((self._scratch, self._scratch_bytes))
         self.table = np.array(self._words, np.int64)
+        self._own_memory(self.table)
+
+    def _own_memory(self, table: Array) -> None:
         for word, nbytes in self._extra:
-            self.table[word] = self._memory(nbytes)
+            table[word] = self._memory(nbytes)
+
+    def another_table(self) -> Array:
+        """A copy of the table for another thread: with memory of its own for slices and for their sums."""
+        table = self.table.copy()
+        self._own_memory(table)
+        moved = self._memory(self._program.slice_bytes) - self._slices
+        for word, (region, _, _) in self._regions.items():
+            if region == "slices":
+                table[word] += moved
+        for segment in self.shared:
+            for word in {target for target, *_ in segment.sums.tolist()}:
+                table[word] = self._memory(self._buffers[word].nbytes)
+        return table
 
     # Memory and words
 
@@ -290,12 +333,11 @@ class Lowering:
 
     def overlap(self, a: View, b: View) -> bool:
         """Whether the two may share memory otherwise than element by element."""
-        if a == b:
-            return False
-        if a.slot == b.slot:
-            return True
         (region, start, stop), (other, other_start, other_stop) = self._regions[a.slot], self._regions[b.slot]
-        return region == other and start < other_stop and other_start < stop
+        if region != other or start >= other_stop or other_start >= stop:
+            return False
+        # memory that is used again, for the same shape, once nothing needs what was there
+        return start != other_start or a._replace(slot=b.slot) != b
 
     def _flush(self) -> None:
         """End the loop that is open."""
@@ -323,16 +365,24 @@ class Lowering:
 
     # The program
 
-    def _lower_segment(self, segment: Any) -> None:
+    def _lower_segment(self, segment: Any, number: int) -> None:
+        self.line(f"if segment == 0 or segment == {number}:")
+        self._depth = 2
+        self._added = []
+        self._shares = self._worth_threads and segment.rows >= 2 * LEAST_ROWS
         if segment.rows:
-            rows, most = self._word(segment.rows), self._word(segment.slice_rows)
-            self.line(f"for first in range(0, table[{rows}], table[{most}]):")
-            self._depth += 1
-            self.line(f"count = min(table[{most}], table[{rows}] - first)")
+            first, stop, most = self._word(0), self._word(segment.rows), self._word(segment.slice_rows)
+            self._first = f"table[{first}]"
+            self.line(f"for first in range({self._first}, table[{stop}], table[{most}]):")
+            self._depth = 3
+            self.line(f"count = min(table[{most}], table[{stop}] - first)")
         for instruction in segment.instructions:
             self._lower(Call(instruction, segment))
         self._flush()
         self._depth = 1
+        if segment.rows and self._shares:
+            sums = np.array(self._added, np.int64).reshape(-1, 4)
+            self.shared.append(Shared(number, segment.rows, (first, stop), sums))
 
     def _lower(self, call: Call) -> None:
         if call.kernel in elementwise.KERNELS:
@@ -358,12 +408,16 @@ class Lowering:
         view = self.view(call, call.outputs[n], n)
         if not _contiguous(view):
             raise Unsupported(f"{call.kernel} into memory that is not contiguous")
-        if call.rules is None or n not in call.rules.summed or call.segment.slice_rows >= call.segment.rows:
+        if call.rules is None or n not in call.rules.summed:
+            return view
+        if call.segment.slice_rows >= call.segment.rows and not self._shares:
             return view
         self._flush()
         part, either = self.temporary(view, call), self._word(0)
         offset = self._word(view.offset)
-        self.line(f"table[{either}] = table[{view.slot}] + table[{offset}] if first == 0 else table[{part.slot}]")
+        self.line(
+            f"table[{either}] = table[{view.slot}] + table[{offset}] if first == {self._first} else table[{part.slot}]"
+        )
         self._sums.append((view, part))
         return part._replace(slot=either)
 
@@ -372,7 +426,8 @@ class Lowering:
         loop.statements.append(elementwise.statement("accumulate", {"a": target, "b": part}, target))
         text, views, integers, numbers = loop.entry([target])
         self._loops[text] = None
-        self.line("if first > 0:")
+        self._added.append((target.slot, target.offset, part.slot, len(self._words)))
+        self.line(f"if first > {self._first}:")
         self._depth += 1
         self._record(call, text, list(views), integers, numbers, whole=True)
         self._depth -= 1

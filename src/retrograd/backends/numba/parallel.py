@@ -62,11 +62,14 @@ def run(core: Callable[..., None], grain: int, arrays: Sequence[Array | None], *
     parts = min(_count, first.size // grain, rows)
     ends = [rows * i // parts for i in range(parts + 1)]
     slices = [tuple(a if a is None else a[i:j] for a in arrays) for i, j in pairwise(ends)]
+    together(core, [(*part, *scalars) for part in slices])
+
+
+def together(core: Callable[..., Any], calls: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """What core(*call) returns for each of the calls, each in a thread; no more of them than there are threads."""
     pool = _threads()
-    others = [pool.submit(core, *part, *scalars) for part in slices[1:]]
-    core(*slices[0], *scalars)
-    for other in others:
-        other.result()
+    others = [pool.submit(core, *call) for call in calls[1:]]
+    return [core(*calls[0]), *(other.result() for other in others)]
 
 
 def _threads() -> ThreadPoolExecutor:

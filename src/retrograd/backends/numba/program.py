@@ -15,10 +15,10 @@ import numpy as np
 
 from ...kernels.spec import Array
 from ..interpreter import Arrays, Interpreter
-from . import generated
+from . import generated, parallel
 from .elementwise import Unsupported
-from .entries import run_steps
-from .lowering import Lowering
+from .entries import add_sums, begin_step, run_segment, run_steps
+from .lowering import LEAST_ROWS, Lowering
 
 _NO_ORDER = np.empty(0, np.int64)
 _log = logging.getLogger("retrograd")
@@ -45,15 +45,17 @@ class CompiledProgram:
     """
 
     def __init__(self, program: Any) -> None:
-        lowered = Lowering(program)
+        self._lowered = lowered = Lowering(program)
         self.source = lowered.source
-        self._kept = lowered.kept
-        self._checks = lowered.checks
         self._table = lowered.table
         self._scalars = struct.Struct(lowered.scalar_format)
-        self._scalars_at = lowered.scalars_at * self._table.itemsize
+        self._scalars_at = lowered.scalars_at
         self._inputs, self._results = program.inputs, program.results
         self._launch = generated.launcher(tuple((o.dtype, o.ndim) for o in (*program.inputs, *program.results)))
+        self._others: list[Array] = []  # the tables of other threads
+        summed = {int(target) for segment in lowered.shared for target in segment.sums[:, 0]}
+        given = range(1, lowered.scalars_at + len(program.scalars))
+        self._given = np.array([word for word in given if word not in summed], np.int64)  # what they share
 
     def run(self, inputs: Arrays, results: Arrays, scalars: list[Any]) -> None:
         """One step; see Interpreter.run.
@@ -61,10 +63,38 @@ class CompiledProgram:
         Raises:
             IndexError: an index that the step reads is out of range; the step ends there.
         """
-        self._scalars.pack_into(self._table.data, self._scalars_at, *scalars)
-        failed = self._launch(self._table, *inputs, *results)
+        self._scalars.pack_into(self._table, self._scalars_at * 8, *scalars)
+        if self._lowered.shared and parallel.get_num_threads() > 1:
+            self._table[1 : self._scalars_at] = [a.ctypes.data for a in (*inputs, *results)]
+            failed = self._run_shared()
+        else:
+            failed = self._launch(self._table, *inputs, *results)
         if failed:
             self._complain(failed)
+
+    def _run_shared(self) -> int:
+        """What the table is ready for, with the segments that are worth it on several threads."""
+        table, threads = self._table, parallel.get_num_threads()
+        while len(self._others) < threads - 1:
+            self._others.append(self._lowered.another_table())
+        shared = {segment.number: segment for segment in self._lowered.shared}
+        for number in range(1, self._lowered.segments + 1):
+            segment = shared.get(number)
+            if segment is None:
+                failed = run_segment(table, number)
+            else:
+                parts = min(threads, segment.rows // LEAST_ROWS)
+                tables = [table, *self._others[: parts - 1]]
+                for i, own in enumerate(tables):
+                    own[self._given] = table[self._given]
+                    own[list(segment.bounds)] = segment.rows * i // parts, segment.rows * (i + 1) // parts
+                failed = max(parallel.together(run_segment, [(own, number) for own in tables]))
+                for other in tables[1:]:
+                    add_sums(table, other, segment.sums)
+                table[list(segment.bounds)] = 0, segment.rows
+            if failed:
+                return failed
+        return 0
 
     def run_steps(
         self, arrays: Arrays, order: Array | None, first: int, scalars: list[list[Any]], losses: Array
@@ -97,12 +127,20 @@ class CompiledProgram:
         )
         unread = [np.empty(o.shape, o.dtype) for o in self._results]
         loss_at = 1 + len(self._inputs)
-        self._table[loss_at : loss_at + len(unread)] = [r.ctypes.data for r in unread]
+        self._table[loss_at : self._scalars_at] = [r.ctypes.data for r in unread]
         order = _NO_ORDER if order is None else order
-        failed = run_steps(self._table, inputs, order, first, batch, self._scalars_at // 8, numbers, losses, loss_at)
+        given = (inputs, order, first, batch, self._scalars_at, numbers, losses, loss_at)
+        if self._lowered.shared and parallel.get_num_threads() > 1:
+            for s in range(steps):
+                begin_step(self._table, s, *given)
+                failed = self._run_shared()
+                if failed:
+                    break
+        else:
+            failed = run_steps(self._table, *given)
         if failed:
             self._complain(failed)
 
     def _complain(self, failed: int) -> None:
-        kernel, row = self._checks[failed & 0xFFFFFFFF], (failed >> 32) - 1
+        kernel, row = self._lowered.checks[failed & 0xFFFFFFFF], (failed >> 32) - 1
         raise IndexError(f"{kernel}: the index of row {row} is out of range")
