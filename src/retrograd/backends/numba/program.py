@@ -48,6 +48,7 @@ class CompiledProgram:
         self._lowered = lowered = Lowering(program)
         self.source = lowered.source
         self._table = lowered.table
+        self._words = self._table.data  # its buffer, to pack scalars into
         self._scalars = struct.Struct(lowered.scalar_format)
         self._scalars_at = lowered.scalars_at
         self._inputs, self._results = program.inputs, program.results
@@ -63,7 +64,7 @@ class CompiledProgram:
         Raises:
             IndexError: an index that the step reads is out of range; the step ends there.
         """
-        self._scalars.pack_into(self._table, self._scalars_at * 8, *scalars)
+        self._scalars.pack_into(self._words, self._scalars_at * 8, *scalars)
         if self._lowered.shared and parallel.get_num_threads() > 1:
             self._table[1 : self._scalars_at] = [a.ctypes.data for a in (*inputs, *results)]
             failed = self._run_shared()
