@@ -5,18 +5,43 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy import broadcast_shapes as broadcast_shape
 
 from .. import dtypes
 from ..kernels.spec import Array, broadcast
 from ..tape import Node
 from ..tensor import Tensor
 from .rule import OPERANDS, OUTPUT, Op, Operand, as_tensor_operand, floating, method, operands
-from .shape import sum_arrays_to, sum_to
+from .shape import broadcast_to, sum_arrays_to, sum_to
+
+
+class Elementwise(Op):
+    """An op whose output at each place depends on the operands there; they broadcast. One rule gives both modes."""
+
+    def partial(self, ctx: Node, i: int) -> Tensor | None:
+        """The derivative by operand i, of the output's shape or one that broadcasts to it; None where it is 0."""
+        raise NotImplementedError
+
+    def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor | None, ...]:
+        return tuple(
+            None if not ctx.needs(i) or (d := self.partial(ctx, i)) is None else sum_to(g * d, shape)
+            for i, shape in enumerate(ctx.shapes)
+        )
+
+    def jvp(self, ctx: Node, *tangents: Tensor | None) -> Tensor | None:
+        total = None
+        for i, t in enumerate(tangents):
+            if t is not None and (d := self.partial(ctx, i)) is not None:
+                total = t * d if total is None else total + t * d
+        return None if total is None else broadcast_to(total, broadcast_shape(*ctx.shapes))
+
 
 # Binary arithmetic
 
 
 class Add(Op):
+    linear = True
+
     def forward(self, k: Any, a: Array, b: Array) -> Array:
         return k.add(a, b)
 
@@ -32,6 +57,8 @@ class Add(Op):
 
 
 class Subtract(Op):
+    linear = True
+
     def forward(self, k: Any, a: Array, b: Array) -> Array:
         return k.subtract(a, b)
 
@@ -42,18 +69,14 @@ class Subtract(Op):
         )
 
 
-class Multiply(Op):
+class Multiply(Elementwise):
     saves = (0, 1)
 
     def forward(self, k: Any, a: Array, b: Array) -> Array:
         return k.multiply(a, b)
 
-    def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        a, b = self.saved(ctx)
-        return (
-            sum_to(g * b, a.shape) if ctx.needs(0) else None,
-            sum_to(g * a, b.shape) if ctx.needs(1) else None,
-        )
+    def partial(self, ctx: Node, i: int) -> Tensor:
+        return self.saved(ctx)[1 - i]
 
     def vjp_kernels(self, k: Any, ctx: Node, g: Array) -> tuple[Array | None, Array | None]:
         a, b = ctx.arrays
@@ -63,40 +86,32 @@ class Multiply(Op):
         )
 
 
-class Divide(Op):
+class Divide(Elementwise):
     saves = (0, 1)
 
     def forward(self, k: Any, a: Array, b: Array) -> Array:
         return k.divide(a, b)
 
-    def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def partial(self, ctx: Node, i: int) -> Tensor:
         a, b = self.saved(ctx)
-        da = g / b
-        return (
-            sum_to(da, a.shape) if ctx.needs(0) else None,
-            sum_to(-da * (a / b), b.shape) if ctx.needs(1) else None,
-        )
+        return 1.0 / b if i == 0 else -(a / b) / b
 
 
-class Power(Op):
+class Power(Elementwise):
     saves = (0, 1)
 
     def forward(self, k: Any, a: Array, b: Array) -> Array:
         return k.power(a, b)
 
-    def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def partial(self, ctx: Node, i: int) -> Tensor:
         a, b = self.saved(ctx)
-        da = db = None
-        if ctx.needs(0):
-            # x**0 is flat, though 0 * 0**-1 is not a number
-            da = sum_to(g * where(b == 0, 0.0, b * a ** where(b == 0, 1.0, b - 1)), a.shape)
-        if ctx.needs(1):
-            flat = (a == 0) & (b >= 0)  # 0**b does not move with b > 0
-            db = sum_to(g * where(flat, 0.0, a**b * log(where(flat, 1.0, a))), b.shape)
-        return da, db
+        if i == 0:  # x**0 is flat, though 0 * 0**-1 is not a number
+            return where(b == 0, 0.0, b * a ** where(b == 0, 1.0, b - 1))
+        flat = (a == 0) & (b >= 0)  # 0**b does not move with b > 0
+        return where(flat, 0.0, a**b * log(where(flat, 1.0, a)))
 
 
-class Maximum(Op):
+class Maximum(Elementwise):
     """Where both are equal, each gets half."""
 
     saves = (0, 1)
@@ -104,12 +119,12 @@ class Maximum(Op):
     def forward(self, k: Any, a: Array, b: Array) -> Array:
         return k.maximum(a, b)
 
-    def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def partial(self, ctx: Node, i: int) -> Tensor:
         a, b = self.saved(ctx)
-        return _share(ctx, g, a > b, a == b)
+        return _share(a > b if i == 0 else b > a, a == b, a.dtype)
 
 
-class Minimum(Op):
+class Minimum(Elementwise):
     """Where both are equal, each gets half."""
 
     saves = (0, 1)
@@ -117,17 +132,13 @@ class Minimum(Op):
     def forward(self, k: Any, a: Array, b: Array) -> Array:
         return k.minimum(a, b)
 
-    def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def partial(self, ctx: Node, i: int) -> Tensor:
         a, b = self.saved(ctx)
-        return _share(ctx, g, a < b, a == b)
+        return _share(a < b if i == 0 else b < a, a == b, a.dtype)
 
 
-def _share(ctx: Node, g: Tensor, first: Tensor, tie: Tensor) -> tuple[Tensor | None, Tensor | None]:
-    half = g * 0.5
-    return (
-        sum_to(where(tie, half, where(first, g, 0.0)), ctx.shapes[0]) if ctx.needs(0) else None,
-        sum_to(where(tie, half, where(first, 0.0, g)), ctx.shapes[1]) if ctx.needs(1) else None,
-    )
+def _share(chosen: Tensor, tie: Tensor, dtype: np.dtype) -> Tensor:
+    return chosen.to(dtype) + tie.to(dtype) * 0.5
 
 
 class Where(Op):
@@ -143,6 +154,11 @@ class Where(Op):
             sum_to(where(condition, g, 0.0), ctx.shapes[1]) if ctx.needs(1) else None,
             sum_to(where(condition, 0.0, g), ctx.shapes[2]) if ctx.needs(2) else None,
         )
+
+    def jvp(self, ctx: Node, _: None, a: Tensor | None, b: Tensor | None) -> Tensor:
+        (condition,) = self.saved(ctx)
+        y = where(condition, 0.0 if a is None else a, 0.0 if b is None else b)
+        return broadcast_to(y, broadcast_shape(*ctx.shapes))
 
 
 class Comparison(Op):
@@ -161,6 +177,8 @@ class Comparison(Op):
 
 
 class Negative(Op):
+    linear = True
+
     def forward(self, k: Any, x: Array) -> Array:
         return k.negative(x)
 
@@ -168,15 +186,15 @@ class Negative(Op):
         return (-g,)
 
 
-class Absolute(Op):
+class Absolute(Elementwise):
     saves = (0,)
 
     def forward(self, k: Any, x: Array) -> Array:
         return k.absolute(x)
 
-    def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor]:
+    def partial(self, ctx: Node, i: int) -> Tensor:
         (x,) = self.saved(ctx)
-        return (g * sign(x),)
+        return sign(x)
 
 
 class Sign(Op):
@@ -188,49 +206,52 @@ class Sign(Op):
     def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor]:
         return (g * 0.0,)
 
+    def jvp(self, ctx: Node, t: Tensor) -> Tensor:
+        return t * 0.0
 
-class Exp(Op):
+
+class Exp(Elementwise):
     saves = (OUTPUT,)
 
     def forward(self, k: Any, x: Array) -> Array:
         return k.exp(x)
 
-    def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor]:
+    def partial(self, ctx: Node, i: int) -> Tensor:
         (y,) = self.saved(ctx)
-        return (g * y,)
+        return y
 
 
-class Log(Op):
+class Log(Elementwise):
     saves = (0,)
 
     def forward(self, k: Any, x: Array) -> Array:
         return k.log(x)
 
-    def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor]:
+    def partial(self, ctx: Node, i: int) -> Tensor:
         (x,) = self.saved(ctx)
-        return (g / x,)
+        return 1.0 / x
 
 
-class Sqrt(Op):
+class Sqrt(Elementwise):
     saves = (OUTPUT,)
 
     def forward(self, k: Any, x: Array) -> Array:
         return k.sqrt(x)
 
-    def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor]:
+    def partial(self, ctx: Node, i: int) -> Tensor:
         (y,) = self.saved(ctx)
-        return (g / (y * 2.0),)
+        return 0.5 / y
 
 
-class Square(Op):
+class Square(Elementwise):
     saves = (0,)
 
     def forward(self, k: Any, x: Array) -> Array:
         return k.square(x)
 
-    def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor]:
+    def partial(self, ctx: Node, i: int) -> Tensor:
         (x,) = self.saved(ctx)
-        return (g * (x * 2.0),)
+        return x * 2.0
 
 
 class Clamp(Op):
@@ -242,15 +263,20 @@ class Clamp(Op):
         return k.clamp(x, low, high)
 
     def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor]:
+        return (self.jvp(ctx, g),)
+
+    def jvp(self, ctx: Node, t: Tensor) -> Tensor:
         (x,) = self.saved(ctx)
         if ctx["low"] is not None:
-            g = where(x < ctx["low"], 0.0, g)
+            t = where(x < ctx["low"], 0.0, t)
         if ctx["high"] is not None:
-            g = where(x > ctx["high"], 0.0, g)
-        return (g,)
+            t = where(x > ctx["high"], 0.0, t)
+        return t
 
 
 class Cast(Op):
+    linear = True
+
     def forward(self, k: Any, x: Array, dtype: np.dtype, source: np.dtype) -> Array:
         return k.cast(x, dtype)
 
@@ -260,6 +286,7 @@ class Cast(Op):
 
 class Copy(Op):
     name = "clone"
+    linear = True
 
     def forward(self, k: Any, x: Array) -> Array:
         return k.copy(x)

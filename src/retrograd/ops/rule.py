@@ -1,4 +1,4 @@
-"""The rule of an op: its forward in kernels and its vjp, side by side; and recording it on the tape.
+"""The rule of an op: its forward in kernels, its vjp and jvp, side by side; and recording it on the tape.
 
 An op is a subclass of Op in the file of its family, and a public function beside it that checks what people pass
 and calls the op. Nothing else has to change for a new one:
@@ -12,6 +12,10 @@ and calls the op. Nothing else has to change for a new one:
         def vjp(self, ctx, g):                  # tensors to tensors, in ops: differentiable again
             (y,) = self.saved(ctx)
             return (g * (1 - y * y),)
+
+        def jvp(self, ctx, t):                  # the same forwards
+            (y,) = self.saved(ctx)
+            return t * (1 - y * y)
 
     @method
     def tanh(x): ...                            # rg.tanh(x) and x.tanh()
@@ -37,6 +41,19 @@ OPERANDS = (Tensor, Array, np.generic, bool, int, float, list, tuple)
 OUTPUT = -1
 
 
+def _jvp_of_linear(self: Op, ctx: Node, *tangents: Tensor | None) -> Any:
+    if not self.linear:
+        raise NotImplementedError(f"jvp: {self.name} has no rule for forward mode; reverse mode (vjp, backward) has")
+    given = next(t for t in tangents if t is not None)
+    return self(
+        *(
+            t if t is not None or shape is None else Tensor(np.zeros(shape, given.dtype))
+            for t, shape in zip(tangents, ctx.shapes, strict=True)
+        ),
+        **ctx.attributes,
+    )
+
+
 class Op:
     """The rule of one op. Subclasses are instantiated once; an instance is called on tensors (None for an operand
     left out) and keyword attributes, and records a Node where a gradient is asked for.
@@ -48,6 +65,7 @@ class Op:
         view: whether the output shares the first operand's memory.
         fresh: whether what `vjp_kernels` returns is newly made, held by nothing else.
         differentiable: whether there is a vjp; without one nothing is recorded.
+        linear: whether the outputs are linear in the operands together, so that the jvp is the op itself.
     """
 
     name: str = ""
@@ -56,6 +74,7 @@ class Op:
     view: bool = False
     fresh: bool = False
     differentiable: bool = True
+    linear: bool = False
 
     def __init_subclass__(cls) -> None:
         if "name" not in cls.__dict__:
@@ -71,6 +90,10 @@ class Op:
     vjp_kernels: Callable[..., tuple[Any, ...] | None] | None = None
     """The same for a first derivative, vjp_kernels(k, ctx, *arrays) -> arrays, in fused kernels; may return None to
     leave the case to `vjp`."""
+
+    jvp: Callable[..., Any] = _jvp_of_linear
+    """jvp(ctx, *tangents of the operands) -> the tangent of each output, on tensors, in ops. A tangent that is None is
+    zero; not all are."""
 
     def __call__(self, *operands: Tensor | None, **attributes: Any) -> Any:
         k = state.kernels
