@@ -1,0 +1,323 @@
+"""Every op that PyTorch has too, on PyTorch's own sample inputs: values, first, second and forward derivatives.
+
+The samples are those of `torch.testing._internal.common_methods_invocations.op_db`, which ships in PyTorch's wheel.
+OPS says which op of ours stands for which of theirs, and which samples it leaves out and why. The tests take some
+samples of each op; run as a script, this file takes all of them and prints docs/operations.md.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+import retrograd as rg
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("expecttest", reason="PyTorch's sample inputs need the package expecttest")
+from torch.autograd import forward_ad  # noqa: E402
+from torch.testing._internal.common_methods_invocations import op_db  # noqa: E402
+
+import retrograd.nn.functional as F  # noqa: E402
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # PyTorch's own
+
+Why = str | None
+
+
+class Entry(NamedTuple):
+    """An op of ours under PyTorch's name.
+
+    Attributes:
+        ours: what is called with a sample's input, arguments and keyword arguments, its tensors being ours.
+        omit: the reason to leave a sample out, or None; called with the sample's, in PyTorch's tensors.
+    """
+
+    ours: Callable[..., Any]
+    omit: Callable[..., Why] = lambda *args, **kwargs: None
+
+
+def without(*keywords: str) -> Callable[..., Why]:
+    """Leave out the samples that pass one of these keywords."""
+
+    def omit(*args: Any, **kwargs: Any) -> Why:
+        return next((f"`{name}=` is not an argument here" for name in keywords if kwargs.get(name) is not None), None)
+
+    return omit
+
+
+def axes_of_none(x: Any, *args: Any, **kwargs: Any) -> Why:
+    return "an axis of a tensor without axes" if x.ndim == 0 and (args or kwargs) else None
+
+
+def legacy_empty(tensors: Any, *args: Any, **kwargs: Any) -> Why:
+    return "an empty tensor that fits any shape" if any(t.shape == (0,) for t in tensors) else None
+
+
+# Trees of sequences: what samples and results are
+
+
+def tensors_in(value: Any) -> Iterator[Any]:
+    """The tensors of either library in a tree."""
+    if isinstance(value, (torch.Tensor, rg.Tensor)):
+        yield value
+    elif isinstance(value, (tuple, list)):
+        for part in value:
+            yield from tensors_in(part)
+    elif isinstance(value, dict):
+        yield from tensors_in(list(value.values()))
+
+
+def replaced(value: Any, change: Callable[[Any], Any]) -> Any:
+    """The tree with each of PyTorch's tensors changed."""
+    if isinstance(value, torch.Tensor):
+        return change(value)
+    if isinstance(value, (tuple, list)):
+        return type(value)(replaced(part, change) for part in value) if type(value) in (tuple, list) else value
+    if isinstance(value, dict):
+        return {name: replaced(part, change) for name, part in value.items()}
+    return value
+
+
+class Sample:
+    """A sample input: how it is called in either library, and the tensors that it can be differentiated by."""
+
+    def __init__(self, op: Any, entry: Entry, sample: Any) -> None:
+        self.op, self.entry = op, entry
+        self.call = [[sample.input, *sample.args], dict(sample.kwargs)]
+        self.process = sample.output_process_fn_grad
+        unique = {id(t): t for t in tensors_in(self.call)}
+        self.leaves = [t for t in unique.values() if t.requires_grad]
+        self.places = {id(t): i for i, t in enumerate(self.leaves)}
+
+    def omitted(self) -> Why:
+        args, kwargs = self.call
+        return self.entry.omit(*args, **kwargs)
+
+    def theirs(self, leaves: list[Any]) -> list[Any]:
+        args, kwargs = replaced(self.call, lambda t: leaves[self.places[id(t)]] if id(t) in self.places else t)
+        return list(tensors_in(self.process(self.op.op(*args, **kwargs))))
+
+    def ours(self, leaves: list[rg.Tensor]) -> list[rg.Tensor]:
+        def change(t: Any) -> Any:
+            return leaves[self.places[id(t)]] if id(t) in self.places else rg.from_numpy(t.detach().numpy())
+
+        args, kwargs = replaced(self.call, change)
+        return list(tensors_in(self.process(self.entry.ours(*args, **kwargs))))
+
+
+def array(tensor: Any) -> np.ndarray:
+    return tensor.detach().numpy(force=True) if isinstance(tensor, torch.Tensor) else tensor.detach().numpy()
+
+
+# The comparisons
+
+
+class Difference(AssertionError):
+    """Where the libraries differ, and by what."""
+
+
+TOLERANCE = {"float64": 1e-9, "float32": 1e-3}
+"""Relative to the largest number of an array. PyTorch's and ours sum in different orders, and a sample may be
+ill-conditioned."""
+
+
+def compare(what: str, found: list[Any], expected: list[Any]) -> None:
+    if len(found) != len(expected):
+        raise Difference(f"{what}: {len(found)} arrays, PyTorch has {len(expected)}")
+    for i, (a, b) in enumerate(zip(found, expected, strict=True)):
+        if a.shape != b.shape or a.dtype != b.dtype:
+            raise Difference(f"{what} {i}: {a.dtype} of shape {a.shape}, PyTorch's is {b.dtype} of shape {b.shape}")
+        if b.dtype.kind != "f":
+            if not np.array_equal(a, b):
+                raise Difference(f"{what} {i}: {a}, PyTorch's is {b}")
+            continue
+        tolerance = TOLERANCE[b.dtype.name]
+        scale = float(np.abs(b[np.isfinite(b)]).max(initial=1.0))
+        if not np.allclose(a, b, rtol=tolerance, atol=tolerance * scale, equal_nan=True):
+            raise Difference(f"{what} {i}:\n{a}\nPyTorch's is\n{b}")
+
+
+def total(outputs: list[Any], cotangents: list[np.ndarray]) -> Any:
+    """The sum of outputs times cotangents, in either library; None where no output has a gradient."""
+    terms = [
+        (o * (torch.from_numpy(c) if isinstance(o, torch.Tensor) else rg.from_numpy(c))).sum()
+        for o, c in zip(outputs, cotangents, strict=True)
+        if o.requires_grad
+    ]
+    return sum(terms[1:], terms[0]) if terms else None
+
+
+def their_gradients(y: Any, leaves: list[Any], create_graph: bool = False) -> list[Any]:
+    zeros = [torch.zeros_like(t) for t in leaves]
+    if y is None:
+        return zeros
+    found = torch.autograd.grad(y, leaves, create_graph=create_graph, allow_unused=True)
+    return [z if g is None else g for g, z in zip(found, zeros, strict=True)]
+
+
+def our_gradients(y: Any, leaves: list[rg.Tensor], create_graph: bool = False) -> list[rg.Tensor]:
+    for leaf in leaves:
+        leaf.grad = None
+    if y is not None:
+        y.backward(create_graph=create_graph)
+    return [rg.zeros_like(t) if t.grad is None else t.grad for t in leaves]
+
+
+def check(sample: Sample) -> None:
+    """Raise Difference where ours is not theirs: values, gradient, gradient of the gradient, forward derivative."""
+    rng = np.random.default_rng(0)
+
+    def noise(tensors: list[Any]) -> list[np.ndarray]:
+        return [np.asarray(rng.standard_normal(tuple(t.shape))).astype(array(t).dtype) for t in tensors]
+
+    theirs = sample.leaves
+    ours = [rg.from_numpy(array(t)).requires_grad_() for t in theirs]
+    expected, found = sample.theirs(theirs), sample.ours(ours)
+    compare("value", [array(t) for t in found], [array(t) for t in expected])
+    if not sample.op.supports_autograd or not theirs:
+        return
+    smooth = [i for i, t in enumerate(expected) if t.requires_grad]
+    expected, found = [expected[i] for i in smooth], [found[i] for i in smooth]
+    cotangents = noise(expected)
+    twice = sample.op.supports_gradgrad
+    expected_gradients = their_gradients(total(expected, cotangents), theirs, create_graph=twice)
+    gradients = our_gradients(total(found, cotangents), ours, create_graph=True)
+    compare("gradient", [array(t) for t in gradients], [array(t) for t in expected_gradients])
+    if twice:
+        cotangents = noise(theirs)
+        expected_second = their_gradients(total(expected_gradients, cotangents), theirs)
+        second = our_gradients(total(gradients, cotangents), ours)
+        compare("second derivative", [array(t) for t in second], [array(t) for t in expected_second])
+    if sample.op.supports_forward_ad and hasattr(rg, "jvp"):
+        tangents = noise(theirs)
+        with forward_ad.dual_level():
+            pairs = zip(theirs, tangents, strict=True)
+            duals = sample.theirs([forward_ad.make_dual(t.detach(), torch.from_numpy(v)) for t, v in pairs])
+            forward = [forward_ad.unpack_dual(duals[i]) for i in smooth]
+            expected = [torch.zeros_like(p) if t is None else t for p, t in forward]
+        primals = tuple(rg.from_numpy(array(t)) for t in theirs)
+        directions = tuple(map(rg.from_numpy, tangents))
+        _, moved = rg.jvp(lambda *leaves: tuple(sample.ours(list(leaves))), primals, directions)
+        compare("forward derivative", [array(moved[i]) for i in smooth], [array(t) for t in expected])
+
+
+# The ops
+
+
+OPS: dict[str, Entry] = {
+    "abs": Entry(rg.abs),
+    "add": Entry(lambda a, b, alpha=1: rg.add(a, b * alpha)),
+    "sub": Entry(lambda a, b, alpha=1: rg.subtract(a, b * alpha)),
+    "mul": Entry(rg.multiply),
+    "div.no_rounding_mode": Entry(lambda a, b, rounding_mode=None: rg.divide(a, b)),
+    "true_divide": Entry(rg.divide),
+    "pow": Entry(rg.power),
+    "neg": Entry(rg.negative),
+    "square": Entry(rg.square),
+    "exp": Entry(rg.exp),
+    "log": Entry(rg.log),
+    "sqrt": Entry(rg.sqrt),
+    "sign": Entry(rg.sign),
+    "maximum": Entry(rg.maximum),
+    "minimum": Entry(rg.minimum),
+    "where": Entry(lambda a, condition, b: rg.where(condition, a, b)),
+    "clone": Entry(rg.clone, without("memory_format")),
+    "eq": Entry(rg.equal),
+    "ne": Entry(rg.not_equal),
+    "lt": Entry(rg.less),
+    "le": Entry(rg.less_equal),
+    "gt": Entry(rg.greater),
+    "ge": Entry(rg.greater_equal),
+    "logical_and": Entry(rg.logical_and),
+    "logical_or": Entry(rg.logical_or),
+    "logical_not": Entry(rg.logical_not),
+    "tanh": Entry(rg.tanh),
+    "sigmoid": Entry(rg.sigmoid),
+    "sum": Entry(rg.sum, without("dtype")),
+    "mean": Entry(rg.mean, without("dtype")),
+    "amax": Entry(rg.max),
+    "amin": Entry(rg.min),
+    "argmax": Entry(rg.argmax),
+    "argmin": Entry(rg.argmin),
+    "all": Entry(rg.all),
+    "any": Entry(rg.any),
+    "logsumexp": Entry(rg.logsumexp, axes_of_none),
+    "softmax": Entry(rg.softmax),
+    "log_softmax": Entry(rg.log_softmax),
+    "reshape": Entry(rg.reshape),
+    "view": Entry(lambda x, *shape: x.view(*shape)),
+    "flatten": Entry(rg.flatten),
+    "permute": Entry(rg.permute),
+    "transpose": Entry(rg.transpose, axes_of_none),
+    "T": Entry(lambda x: x.T),
+    "squeeze": Entry(rg.squeeze),
+    "squeeze.multiple": Entry(rg.squeeze, axes_of_none),
+    "unsqueeze": Entry(rg.unsqueeze),
+    "broadcast_to": Entry(rg.broadcast_to),
+    "expand": Entry(rg.expand),
+    "broadcast_tensors": Entry(rg.broadcast_tensors),
+    "cat": Entry(rg.cat, legacy_empty),
+    "stack": Entry(rg.stack),
+    "split": Entry(rg.split),
+    "chunk": Entry(rg.chunk),
+    "matmul": Entry(rg.matmul),
+    "mm": Entry(rg.matmul),
+    "bmm": Entry(rg.matmul),
+    "mv": Entry(rg.matmul),
+    "__rmatmul__": Entry(lambda a, b: b @ a),
+    "__radd__": Entry(lambda a, b: b + a),
+    "__rsub__": Entry(lambda a, b: b - a),
+    "__rmul__": Entry(lambda a, b: b * a),
+    "__rdiv__": Entry(lambda a, b: b / a),
+    "__rpow__": Entry(lambda a, b: b**a),
+    "__getitem__": Entry(lambda x, key: x[key]),
+    "nn.functional.relu": Entry(rg.relu),
+    "nn.functional.leaky_relu": Entry(rg.leaky_relu),
+    "nn.functional.gelu": Entry(rg.gelu),
+    "nn.functional.silu": Entry(rg.silu),
+    "nn.functional.softplus": Entry(rg.softplus),
+    "nn.functional.linear": Entry(rg.linear),
+    "nn.functional.mse_loss": Entry(F.mse_loss),
+    "nn.functional.l1_loss": Entry(F.l1_loss),
+    "nn.functional.huber_loss": Entry(F.huber_loss),
+    "nn.functional.binary_cross_entropy_with_logits": Entry(F.binary_cross_entropy_with_logits),
+    "nn.functional.cross_entropy": Entry(F.cross_entropy),
+}
+
+
+# The tests
+
+
+def name_of(op: Any) -> str:
+    return op.name + (f".{op.variant_test_name}" if op.variant_test_name else "")
+
+
+THEIRS = {name_of(op): op for op in op_db}
+
+
+def samples(name: str, dtype: str) -> list[Sample]:
+    """PyTorch's samples of an op, the same ones at each call."""
+    op = THEIRS[name]
+    torch.manual_seed(0)
+    np.random.seed(0)
+    random.seed(0)
+    made = op.sample_inputs("cpu", getattr(torch, dtype), requires_grad=op.supports_autograd)
+    return [Sample(op, OPS[name], s) for s in made]
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("name", OPS)
+def test_agrees_with_pytorch_on_its_samples(name: str, dtype: str) -> None:
+    most = 6 if dtype == "float64" else 2
+    found = [s for s in samples(name, dtype) if s.omitted() is None]
+    assert found, "every sample is left out"
+    for sample in found[:: -(-len(found) // most)]:
+        try:
+            check(sample)
+        except Exception as error:
+            raise AssertionError(f"{name}{sample.call}: {error}") from error
