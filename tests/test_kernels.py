@@ -15,6 +15,7 @@ from hypothesis import given, settings
 
 import retrograd as rg
 from retrograd.backends.registry import MODULES, Backend, _load
+from retrograd.kernels import elementary
 from retrograd.kernels.activation import ACTIVATIONS, FROM_OUTPUT
 from retrograd.kernels.spec import TABLE, Kernel, Spec
 
@@ -253,6 +254,8 @@ CASES: dict[str, Case] = {
         name: Case(lambda s: broadcasting(s, "a", "b"), dtypes=ANY, exact=True, specials=True)
         for name in ("maximum", "minimum", "equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
     },
+    **{name: Case(unary, specials=True) for name in elementary.UNARY},
+    **{name: Case(lambda s: broadcasting(s, "a", "b"), specials=True) for name in elementary.BINARY},
     "logical_and": Case(lambda s: broadcasting(s, "a", "b"), dtypes=ANY, exact=True, specials=True),
     "logical_or": Case(lambda s: broadcasting(s, "a", "b"), dtypes=ANY, exact=True, specials=True),
     "logical_not": Case(unary, dtypes=ANY, exact=True, specials=True),

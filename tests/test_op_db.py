@@ -8,7 +8,6 @@ samples of each op; run as a script, this file takes all of them and prints docs
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -209,22 +208,23 @@ def check(sample: Sample) -> None:
 # The ops
 
 
+def same(*names: str) -> dict[str, Entry]:
+    """Ops of the same name and arguments in both libraries."""
+    return {name: Entry(getattr(rg, name)) for name in names}
+
+
 OPS: dict[str, Entry] = {
-    "abs": Entry(rg.abs),
+    # arithmetic
+    **same("abs", "exp", "log", "maximum", "minimum", "sigmoid", "sign", "sqrt", "square", "tanh"),
     "add": Entry(lambda a, b, alpha=1: rg.add(a, b * alpha)),
     "sub": Entry(lambda a, b, alpha=1: rg.subtract(a, b * alpha)),
     "mul": Entry(rg.multiply),
     "div.no_rounding_mode": Entry(lambda a, b, rounding_mode=None: rg.divide(a, b)),
+    "div.floor_rounding": Entry(lambda a, b, rounding_mode: rg.floor_divide(a, b)),
+    "div.trunc_rounding": Entry(lambda a, b, rounding_mode: rg.trunc(a / b)),
     "true_divide": Entry(rg.divide),
     "pow": Entry(rg.power),
     "neg": Entry(rg.negative),
-    "square": Entry(rg.square),
-    "exp": Entry(rg.exp),
-    "log": Entry(rg.log),
-    "sqrt": Entry(rg.sqrt),
-    "sign": Entry(rg.sign),
-    "maximum": Entry(rg.maximum),
-    "minimum": Entry(rg.minimum),
     "where": Entry(lambda a, condition, b: rg.where(condition, a, b)),
     "clone": Entry(rg.clone, without("memory_format")),
     "eq": Entry(rg.equal),
@@ -233,60 +233,48 @@ OPS: dict[str, Entry] = {
     "le": Entry(rg.less_equal),
     "gt": Entry(rg.greater),
     "ge": Entry(rg.greater_equal),
-    "logical_and": Entry(rg.logical_and),
-    "logical_or": Entry(rg.logical_or),
-    "logical_not": Entry(rg.logical_not),
-    "tanh": Entry(rg.tanh),
-    "sigmoid": Entry(rg.sigmoid),
-    "sum": Entry(rg.sum, without("dtype")),
-    "mean": Entry(rg.mean, without("dtype")),
-    "amax": Entry(rg.max),
-    "amin": Entry(rg.min),
-    "argmax": Entry(rg.argmax),
-    "argmin": Entry(rg.argmin),
-    "all": Entry(rg.all),
-    "any": Entry(rg.any),
-    "logsumexp": Entry(rg.logsumexp, axes_of_none),
-    "softmax": Entry(rg.softmax),
-    "log_softmax": Entry(rg.log_softmax),
-    "reshape": Entry(rg.reshape),
-    "view": Entry(lambda x, *shape: x.view(*shape)),
-    "flatten": Entry(rg.flatten),
-    "permute": Entry(rg.permute),
-    "transpose": Entry(rg.transpose, axes_of_none),
-    "T": Entry(lambda x: x.T),
-    "squeeze": Entry(rg.squeeze),
-    "squeeze.multiple": Entry(rg.squeeze, axes_of_none),
-    "unsqueeze": Entry(rg.unsqueeze),
-    "broadcast_to": Entry(rg.broadcast_to),
-    "expand": Entry(rg.expand),
-    "broadcast_tensors": Entry(rg.broadcast_tensors),
-    "cat": Entry(rg.cat, legacy_empty),
-    "stack": Entry(rg.stack),
-    "split": Entry(rg.split),
-    "chunk": Entry(rg.chunk),
-    "matmul": Entry(rg.matmul),
-    "mm": Entry(rg.matmul),
-    "bmm": Entry(rg.matmul),
-    "mv": Entry(rg.matmul),
-    "__rmatmul__": Entry(lambda a, b: b @ a),
+    **same("logical_and", "logical_or", "logical_not"),
     "__radd__": Entry(lambda a, b: b + a),
     "__rsub__": Entry(lambda a, b: b - a),
     "__rmul__": Entry(lambda a, b: b * a),
     "__rdiv__": Entry(lambda a, b: b / a),
     "__rpow__": Entry(lambda a, b: b**a),
+    "__rmod__": Entry(lambda a, b: b % a),
+    # elementary functions
+    **same("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh", "atan2", "hypot"),
+    **same("exp2", "expm1", "log2", "log10", "log1p", "logaddexp", "xlogy", "logit", "rsqrt", "reciprocal", "lerp"),
+    **same("floor", "ceil", "trunc", "frac", "remainder", "fmod", "floor_divide", "copysign", "float_power"),
+    **same("deg2rad", "rad2deg", "isnan", "isinf", "isfinite"),
+    "round": Entry(rg.round),
+    **{f"round.decimals_{n}": Entry(rg.round) for n in ("0", "3", "neg_3")},
+    # reductions
+    "sum": Entry(rg.sum, without("dtype")),
+    "mean": Entry(rg.mean, without("dtype")),
+    "amax": Entry(rg.max),
+    "amin": Entry(rg.min),
+    **same("argmax", "argmin", "all", "any", "softmax", "log_softmax"),
+    "logsumexp": Entry(rg.logsumexp, axes_of_none),
+    # shapes
+    **same("reshape", "flatten", "permute", "squeeze", "unsqueeze", "broadcast_to", "expand", "broadcast_tensors"),
+    **same("stack", "split", "chunk"),
+    "view": Entry(lambda x, *shape: x.view(*shape)),
+    "transpose": Entry(rg.transpose, axes_of_none),
+    "T": Entry(lambda x: x.T),
+    "squeeze.multiple": Entry(rg.squeeze, axes_of_none),
+    "cat": Entry(rg.cat, legacy_empty),
     "__getitem__": Entry(lambda x, key: x[key]),
-    "nn.functional.relu": Entry(rg.relu),
-    "nn.functional.leaky_relu": Entry(rg.leaky_relu),
-    "nn.functional.gelu": Entry(rg.gelu),
-    "nn.functional.silu": Entry(rg.silu),
-    "nn.functional.softplus": Entry(rg.softplus),
-    "nn.functional.linear": Entry(rg.linear),
-    "nn.functional.mse_loss": Entry(F.mse_loss),
-    "nn.functional.l1_loss": Entry(F.l1_loss),
-    "nn.functional.huber_loss": Entry(F.huber_loss),
+    # products
+    **same("matmul"),
+    "mm": Entry(rg.matmul),
+    "bmm": Entry(rg.matmul),
+    "mv": Entry(rg.matmul),
+    "__rmatmul__": Entry(lambda a, b: b @ a),
+    # layers and losses
+    **{
+        f"nn.functional.{n}": Entry(getattr(F, n)) for n in ("relu", "leaky_relu", "gelu", "silu", "softplus", "linear")
+    },
+    **{f"nn.functional.{n}": Entry(getattr(F, n)) for n in ("mse_loss", "l1_loss", "huber_loss", "cross_entropy")},
     "nn.functional.binary_cross_entropy_with_logits": Entry(F.binary_cross_entropy_with_logits),
-    "nn.functional.cross_entropy": Entry(F.cross_entropy),
 }
 
 
@@ -304,7 +292,7 @@ def samples(name: str, dtype: str) -> list[Sample]:
     """PyTorch's samples of an op, the same ones at each call."""
     op = THEIRS[name]
     torch.manual_seed(0)
-    np.random.seed(0)
+    np.random.seed(0)  # noqa: NPY002 - which PyTorch draws from
     random.seed(0)
     made = op.sample_inputs("cpu", getattr(torch, dtype), requires_grad=op.supports_autograd)
     return [Sample(op, OPS[name], s) for s in made]

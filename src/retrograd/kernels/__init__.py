@@ -13,7 +13,18 @@ from importlib import import_module as _import_module
 
 from .spec import TABLE as _TABLE
 
-FAMILIES = ("activation", "elementwise", "index", "loss", "product", "random", "reduction", "update", "view")
+FAMILIES = (
+    "activation",
+    "elementary",
+    "elementwise",
+    "index",
+    "loss",
+    "product",
+    "random",
+    "reduction",
+    "update",
+    "view",
+)
 """The modules of this package that declare kernels."""
 
 for _family in FAMILIES:

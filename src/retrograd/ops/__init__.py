@@ -3,6 +3,17 @@
 Importing this package attaches the operators and methods to Tensor.
 """
 
-from . import activation, creation, elementwise, index, loss, product, random, reduction, shape
+from . import activation, creation, elementary, elementwise, index, loss, product, random, reduction, shape
 
-__all__ = ["activation", "creation", "elementwise", "index", "loss", "product", "random", "reduction", "shape"]
+__all__ = [
+    "activation",
+    "creation",
+    "elementary",
+    "elementwise",
+    "index",
+    "loss",
+    "product",
+    "random",
+    "reduction",
+    "shape",
+]

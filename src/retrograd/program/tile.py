@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..kernels import elementary
 from .ir import TEMPORARY, Buffer, Instruction, Operand, Program, Rows, Segment
 
 CACHE_BYTES = 1 << 19
@@ -219,6 +220,7 @@ _ELEMENTWISE = (
     *("add", "subtract", "multiply", "divide", "power", "maximum", "minimum", "accumulate"),
     *("equal", "not_equal", "less", "less_equal", "greater", "greater_equal"),
     *("logical_and", "logical_or", "logical_not", "activation_forward", "activation_backward"),
+    *(*elementary.UNARY, *elementary.BINARY),
 )
 _RULES: dict[str, Callable[[Instruction, int, Batched], Rows | None]] = {
     **dict.fromkeys(_ELEMENTWISE, _elementwise),

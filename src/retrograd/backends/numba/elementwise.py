@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...kernels.elementary import BINARY, UNARY
+
 BOOL = np.dtype(bool)
 
 
@@ -61,6 +63,8 @@ _FLOATING = {  # and the activations
     "sqrt": "sqrt({x})",
     "divide": "{a} / {b}",
     "power": "{a} ** {b}",
+    **{name: f"numpy.{function.__name__}({{x}})" for name, (function, _) in UNARY.items()},
+    **{name: f"numpy.{function.__name__}({{a}}, {{b}})" for name, (function, _) in BINARY.items()},
 }
 _COMPARISONS = {
     "equal": "{a} == {b}",

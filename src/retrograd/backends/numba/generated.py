@@ -38,7 +38,7 @@ _NAMES = {
     )
     for name in names
 }
-"""What a text may speak of, beside `elementary` and `entries`."""
+"""What a text may speak of, beside `elementary`, `entries` and `numpy`."""
 
 
 def entry(source: str) -> int:
@@ -75,7 +75,8 @@ def _compile(source: str, compile: Callable[..., Any]) -> Any:
     name = source[len("def ") : source.index("(")]
     made_of = f"{numba.__version__} {sys.version_info} {SOURCES} {source}"
     path = _directory() / f"{name}_{hashlib.sha256(made_of.encode()).hexdigest()[:24]}.py"
-    namespace: dict[str, Any] = {"__name__": __name__, "elementary": elementary, "entries": entries, **_NAMES}
+    namespace: dict[str, Any] = {"__name__": __name__, "elementary": elementary, "entries": entries, "numpy": np}
+    namespace |= _NAMES
     exec(builtins.compile(source, str(path), "exec"), namespace)
     try:
         _write(path, source)

@@ -1,0 +1,255 @@
+"""Elementary functions, a line each: trigonometric, hyperbolic, exponential, rounding, and of two operands.
+
+A line gives the kernel's name, what it calculates, and the derivative in terms of what the rule saves: the operands,
+or the result where that is cheaper. Derivatives: Abramowitz and Stegun (1964), sections 4.1 to 4.6.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes
+from ..kernels.elementary import BINARY, UNARY
+from ..kernels.spec import Array, broadcast
+from ..tape import Node
+from ..tensor import Tensor
+from .activation import sigmoid
+from .elementwise import (
+    Elementwise,
+    _reflected,
+    abs,
+    clamp,
+    divide,
+    equal,
+    less,
+    log,
+    multiply,
+    power,
+    sign,
+    sqrt,
+    subtract,
+    where,
+)
+from .rule import OUTPUT, Operand, as_tensor_operand, floating, method, operands
+
+Derivative = Callable[..., Tensor]
+Unary = Callable[[Operand], Tensor]
+
+
+class Function(Elementwise):
+    """A function by its kernel's name; `derivatives` has that by each operand, as a function of what is saved."""
+
+    def __init__(self, name: str, derivatives: tuple[Derivative, ...], saves: tuple[int, ...]) -> None:
+        self.name = name
+        self.saves = saves
+        self._derivatives = derivatives
+
+    def forward(self, k: Any, *arrays: Array) -> Array:
+        return getattr(k, self.name)(*arrays)
+
+    def partial(self, ctx: Node, i: int) -> Tensor:
+        return self._derivatives[i](*self.saved(ctx))
+
+
+def unary(name: str, says: str, derivative: Derivative, reads: int = 0) -> Unary:
+    """The public function, and method, of a kernel of one floating operand.
+
+    Args:
+        name: the kernel's.
+        says: the docstring.
+        derivative: a function of the operand, or of the result.
+        reads: which of them: 0 for the operand, OUTPUT for the result.
+    """
+    op = Function(name, (derivative,), (reads,))
+
+    def function(x: Operand) -> Tensor:
+        return op(floating(name, x))
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = says
+    return method(function)
+
+
+def _elementary(name: str, derivative: Derivative, reads: int = 0) -> Unary:
+    return unary(name, UNARY[name][1], derivative, reads)
+
+
+def _constant(value: float) -> Derivative:
+    return lambda x, *others: Tensor(np.full((), value, x.dtype))
+
+
+_flat = _constant(0.0)
+
+
+sin: Unary = _elementary("sin", lambda x: cos(x))
+cos: Unary = _elementary("cos", lambda x: -sin(x))
+tan = _elementary("tan", lambda y: 1.0 + y * y, OUTPUT)
+asin = _elementary("asin", lambda x: rsqrt(1.0 - x * x))
+acos = _elementary("acos", lambda x: -rsqrt(1.0 - x * x))
+atan = _elementary("atan", lambda x: 1.0 / (1.0 + x * x))
+sinh: Unary = _elementary("sinh", lambda x: cosh(x))
+cosh: Unary = _elementary("cosh", lambda x: sinh(x))
+asinh = _elementary("asinh", lambda x: rsqrt(x * x + 1.0))
+acosh = _elementary("acosh", lambda x: rsqrt(x * x - 1.0))
+atanh = _elementary("atanh", lambda x: 1.0 / (1.0 - x * x))
+exp2 = _elementary("exp2", lambda y: y * math.log(2), OUTPUT)
+expm1 = _elementary("expm1", lambda y: y + 1.0, OUTPUT)
+log2 = _elementary("log2", lambda x: 1.0 / (x * math.log(2)))
+log10 = _elementary("log10", lambda x: 1.0 / (x * math.log(10)))
+log1p = _elementary("log1p", lambda x: 1.0 / (x + 1.0))
+cbrt = _elementary("cbrt", lambda y: 1.0 / (3.0 * y * y), OUTPUT)
+arcsin, arccos, arctan, arcsinh, arccosh, arctanh = asin, acos, atan, asinh, acosh, atanh
+
+
+# Rounding: flat wherever there is a derivative
+
+
+def _rounding(name: str) -> Unary:
+    to_whole = _elementary(name, _flat)
+
+    def function(x: Operand) -> Tensor:
+        t = as_tensor_operand(name, x)
+        return to_whole(t) if t.dtype.kind == "f" else t
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = UNARY[name][1] + " Its derivative is 0."
+    return method(function)
+
+
+floor, ceil, trunc, rint = map(_rounding, ("floor", "ceil", "trunc", "rint"))
+
+
+@method
+def round(x: Operand, decimals: int = 0) -> Tensor:
+    """x rounded to so many decimals, halves to the even one; its derivative is 0."""
+    if decimals == 0:
+        return rint(x)
+    x = floating("round", x)
+    return rint(x * 10.0**decimals) / 10.0**decimals if decimals > 0 else rint(x / 10.0**-decimals) * 10.0**-decimals
+
+
+@method
+def frac(x: Operand) -> Tensor:
+    """x - trunc(x)."""
+    x = floating("frac", x)
+    return x - trunc(x)
+
+
+# Of two operands
+
+
+def _binary(name: str, a: Derivative, b: Derivative, reads: tuple[int, ...] = (0, 1)):
+    op = Function(name, (a, b), reads)
+
+    def function(a: Operand, b: Operand) -> Tensor:
+        a, b = operands(name, a, b)
+        if name not in ("remainder", "fmod", "floor_divide"):
+            a, b = floating(name, a), floating(name, b)
+        broadcast(name, a.array, b.array)
+        return op(a, b)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = BINARY[name][1] + " Shapes broadcast."
+    return method(function)
+
+
+def _nonzero(x: Tensor) -> Tensor:
+    return where(x == 0, 1.0, x)
+
+
+atan2 = _binary("atan2", lambda a, b: b / _nonzero(a * a + b * b), lambda a, b: -a / _nonzero(a * a + b * b))
+hypot = _binary("hypot", lambda a, b, y: a / _nonzero(y), lambda a, b, y: b / _nonzero(y), (0, 1, OUTPUT))
+logaddexp = _binary("logaddexp", lambda a, b: sigmoid(_gap(a, b)), lambda a, b: sigmoid(_gap(b, a)))
+remainder = _binary("remainder", _constant(1.0), lambda a, b: -floor(a / b))
+fmod = _binary("fmod", _constant(1.0), lambda a, b: -trunc(a / b))
+floor_divide = _binary("floor_divide", _flat, _flat)
+copysign = _binary("copysign", lambda a, b, y: sign(a) * sign(y), _flat, (0, 1, OUTPUT))
+arctan2, mod = atan2, remainder
+for _symbol, _function in {"mod": remainder, "floordiv": floor_divide}.items():
+    setattr(Tensor, f"__{_symbol}__", _function)
+    setattr(Tensor, f"__r{_symbol}__", _reflected(_function))
+
+
+def _gap(a: Tensor, b: Tensor) -> Tensor:
+    return where(a == b, 0.0, a - b)  # of equal infinities too
+
+
+# In terms of other ops
+
+
+@method
+def reciprocal(x: Operand) -> Tensor:
+    """1 / x."""
+    return divide(1.0, floating("reciprocal", x))
+
+
+@method
+def rsqrt(x: Operand) -> Tensor:
+    """1 / sqrt(x)."""
+    return reciprocal(sqrt(x))
+
+
+@method
+def deg2rad(x: Operand) -> Tensor:
+    """Degrees to radians."""
+    return multiply(floating("deg2rad", x), math.pi / 180)
+
+
+@method
+def rad2deg(x: Operand) -> Tensor:
+    """Radians to degrees."""
+    return multiply(floating("rad2deg", x), 180 / math.pi)
+
+
+@method
+def float_power(a: Operand, b: Operand) -> Tensor:
+    """a to the power b, in float64; shapes broadcast."""
+    return power(*(as_tensor_operand("float_power", t).to(dtypes.float64) for t in (a, b)))
+
+
+@method
+def xlogy(a: Operand, b: Operand) -> Tensor:
+    """a * log(b), and 0 where a is 0, unless b is NaN; shapes broadcast."""
+    a, b = operands("xlogy", a, b)
+    a, b = floating("xlogy", a), floating("xlogy", b)
+    gone = (a == 0) & (b <= 0)
+    return where(gone, 0.0, a) * log(where(gone, 1.0, b))
+
+
+@method
+def logit(x: Operand, eps: float | None = None) -> Tensor:
+    """log(x / (1 - x)), the inverse of sigmoid; x limited to [eps, 1 - eps] first where eps is given."""
+    x = floating("logit", x)
+    if eps is not None:
+        x = clamp(x, eps, 1 - eps)
+    return log(x / (1.0 - x))
+
+
+@method
+def lerp(start: Operand, end: Operand, weight: Operand) -> Tensor:
+    """start + weight * (end - start); shapes broadcast."""
+    start, end, weight = operands("lerp", start, end, weight)
+    return start + weight * subtract(end, start)
+
+
+@method
+def isnan(x: Operand) -> Tensor:
+    """Whether each element is NaN."""
+    x = as_tensor_operand("isnan", x)
+    return x != x
+
+
+@method
+def isinf(x: Operand) -> Tensor:
+    """Whether each element is infinite."""
+    return equal(abs(as_tensor_operand("isinf", x).detach()), math.inf)
+
+
+@method
+def isfinite(x: Operand) -> Tensor:
+    """Whether each element is neither infinite nor NaN."""
+    return less(abs(as_tensor_operand("isfinite", x).detach()), math.inf)
