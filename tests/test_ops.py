@@ -597,6 +597,43 @@ def test_gradient_can_be_differentiated(case: Case, backend: str, data: st.DataO
     assert_slopes_agree(dot(second, direction), [g * d for g, d in zip(second, direction, strict=True)], expected)
 
 
+@every_case(lambda case: case.name != "to")  # which rounds to single precision on the way
+@given(data=st.data())
+def test_forward_mode_is_the_transpose_of_reverse_mode(case: Case, data: st.DataObject) -> None:
+    """cotangent . (J tangent) = (cotangent J) . tangent; and the second derivative is one by whichever modes."""
+    arrays, options, rng = operands_of(case, data)
+    primals = tuple(map(rg.from_numpy, arrays))
+    tangents = tuple(rg.from_numpy(np.asarray(rng.uniform(-1, 1, a.shape))) for a in arrays)
+    function = lambda *operands: rg.square(case.ours(*operands, **options))  # noqa: E731  # its second derivative is not 0
+    with rg.backends.use("numpy"):
+        y, t = rg.jvp(function, primals, tangents)
+        cotangent = rg.from_numpy(np.asarray(rng.standard_normal(y.shape)))
+        _, pull = rg.vjp(function, *primals)
+        pulled = pull(cotangent)
+        if not all(np.isfinite(a.numpy()).all() for a in (y, t, *pulled)):
+            return  # the mean of nothing
+        products = [g.numpy() * d.numpy() for g, d in zip(pulled, tangents, strict=True)]
+        assert_rounded("the derivative", dot([cotangent], [t]), products)
+
+        gradient = rg.grad(lambda *xs: (function(*xs) * cotangent).sum(), range(len(arrays)))
+        along = lambda *xs: (rg.jvp(function, xs, tangents)[1] * cotangent).sum()  # noqa: E731
+        reverse_over_reverse = rg.vjp(gradient, *primals)[1](tangents)
+        forward_over_reverse = rg.jvp(gradient, primals, tangents)[1]
+        reverse_over_forward = rg.grad(along, range(len(arrays)))(*primals)
+        forward_over_forward = rg.jvp(along, primals, tangents)[1]
+    for found in (forward_over_reverse, reverse_over_forward):
+        for a, b in zip(found, reverse_over_reverse, strict=True):
+            np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-10, atol=1e-10)
+    products = [a.numpy() * d.numpy() for a, d in zip(reverse_over_reverse, tangents, strict=True)]
+    assert_rounded("the second derivative", forward_over_forward.item(), products)
+
+
+def assert_rounded(what: str, forward: float, products: list[np.ndarray]) -> None:
+    reverse = float(sum(p.sum() for p in products))
+    scale = float(sum(np.abs(p).sum() for p in products))
+    assert abs(forward - reverse) <= 1e-9 * (scale + 1), f"{what} is {forward} in forward mode, {reverse} in reverse"
+
+
 @every_case(lambda case: case.theirs)
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-12), ("float32", 1e-5)])
 @given(data=st.data())

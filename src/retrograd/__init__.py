@@ -8,7 +8,8 @@ A graph tape records operations; fused kernels in C, Numba or NumPy do the arith
 RETROGRAD_BACKEND); `tensor.backward()` carries the gradient to the leaves.
 """
 
-from . import backends, data, kernels, nn, optim
+from . import autograd, backends, data, kernels, nn, optim
+from .autograd.functional import grad, hessian, hvp, jacobian, jvp, linearize, stop_gradient, value_and_grad, vjp
 from .backends import get_num_threads, set_num_threads
 from .dtypes import bool_, float32, float64, get_default_dtype, int32, int64, set_default_dtype
 from .ops.activation import gelu, leaky_relu, relu, sigmoid, silu, softplus, tanh
@@ -182,6 +183,7 @@ __all__ = [
     "atan",
     "atan2",
     "atanh",
+    "autograd",
     "backends",
     "bool_",
     "broadcast_tensors",
@@ -222,8 +224,11 @@ __all__ = [
     "gelu",
     "get_default_dtype",
     "get_num_threads",
+    "grad",
     "greater",
     "greater_equal",
+    "hessian",
+    "hvp",
     "hypot",
     "int32",
     "int64",
@@ -231,19 +236,22 @@ __all__ = [
     "isfinite",
     "isinf",
     "isnan",
+    "jacobian",
+    "jvp",
     "kernels",
     "leaky_relu",
     "lerp",
     "less",
     "less_equal",
     "linear",
+    "linearize",
     "linspace",
     "load",
     "load_metadata",
     "log",
+    "log10",
     "log1p",
     "log2",
-    "log10",
     "log_softmax",
     "logaddexp",
     "logical_and",
@@ -298,6 +306,7 @@ __all__ = [
     "squeeze",
     "stack",
     "std",
+    "stop_gradient",
     "subtract",
     "sum",
     "tan",
@@ -306,8 +315,10 @@ __all__ = [
     "transpose",
     "trunc",
     "unsqueeze",
+    "value_and_grad",
     "var",
     "view",
+    "vjp",
     "where",
     "xlogy",
     "zeros",

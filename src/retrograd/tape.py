@@ -41,6 +41,12 @@ state = _ThreadState()
 
 _order = itertools.count()
 
+
+def now() -> int:
+    """The place in the order of recording between what was recorded and what will be."""
+    return next(_order)
+
+
 FREED: tuple[Any, ...] = ("freed",)
 
 
@@ -52,6 +58,7 @@ class Node:
         attributes: what it was given beside its operands, by name.
         inputs: where each operand came from: (node, output index), the leaf Tensor itself, or None where no
             gradient is asked for.
+        wanted: the same, None also where the sweep that is under way asks for no cotangent.
         shapes: the shapes of the operands.
         arrays: the operands and outputs that the op's vjp reads (`op.saves`), or FREED.
         versions: for each of those, its version counter and the count when it was saved.
@@ -74,6 +81,7 @@ class Node:
         "retained",
         "shapes",
         "versions",
+        "wanted",
     )
 
     def __init__(
@@ -89,7 +97,7 @@ class Node:
     ) -> None:
         self.op = op
         self.attributes = attributes
-        self.inputs = inputs
+        self.inputs = self.wanted = inputs
         self.shapes = shapes
         self.arrays = arrays
         self.versions = versions
@@ -108,7 +116,7 @@ class Node:
 
     def needs(self, i: int) -> bool:
         """Whether a gradient with respect to operand i is asked for."""
-        return self.inputs[i] is not None
+        return self.wanted[i] is not None
 
     def release(self) -> None:
         """Free what was saved; a later backward through this node is an error, unless it saved nothing."""

@@ -328,8 +328,8 @@ class Tensor:
                 f"backward: the tensor of shape {self.shape} does not require grad and nothing was recorded for it; "
                 "set requires_grad=True on the leaves before the forward pass, and run it outside no_grad()"
             )
-        seed = _seed(self, gradient)
-        algebra = _TensorCotangents() if create_graph else _ArrayCotangents()
+        seed = cotangent_of("backward", self, gradient)
+        algebra = TensorCotangents() if create_graph else ArrayCotangents()
         root = (self.edge or self, seed if create_graph else seed.array)
         with set_grad_enabled(create_graph):
             deposit(sweep([root], algebra, create_graph if retain_graph is None else retain_graph), algebra)
@@ -383,11 +383,16 @@ def _floating(name: str, dtype: np.dtype) -> None:
         raise RuntimeError(f"{name}: only floating tensors carry a gradient; this one is {dtype}")
 
 
-def _seed(tensor: Tensor, gradient: Tensor | Array | None) -> Tensor:
+def cotangent_of(name: str, tensor: Tensor, gradient: Tensor | Array | None) -> Tensor:
+    """The cotangent that a sweep from the tensor starts with: `gradient` or, of a tensor of one element, 1.
+
+    Raises:
+        RuntimeError: there is none, or it is not like the tensor.
+    """
     if gradient is None:
         if tensor.size != 1:
             raise RuntimeError(
-                f"backward: the tensor of shape {tensor.shape} has {tensor.size} elements; only of a tensor of one is "
+                f"{name}: the tensor of shape {tensor.shape} has {tensor.size} elements; only of a tensor of one is "
                 "the gradient implied: reduce it, as with sum() or mean(), or pass gradient= of its shape"
             )
         return Tensor(np.ones(tensor.shape, tensor.dtype))
@@ -395,13 +400,14 @@ def _seed(tensor: Tensor, gradient: Tensor | Array | None) -> Tensor:
         gradient = Tensor(np.asarray(gradient, tensor.dtype))
     if gradient.shape != tensor.shape or gradient.dtype != tensor.dtype:
         raise RuntimeError(
-            f"backward: gradient is {gradient.dtype} of shape {gradient.shape}, "
+            f"{name}: gradient is {gradient.dtype} of shape {gradient.shape}, "
             f"expected {tensor.dtype} of shape {tensor.shape}"
         )
+    state.kernels.hold([gradient])
     return gradient
 
 
-class _ArrayCotangents(Cotangents):
+class ArrayCotangents(Cotangents):
     """A first derivative: cotangents are arrays, and nothing is recorded."""
 
     def __init__(self) -> None:
@@ -430,7 +436,7 @@ class _ArrayCotangents(Cotangents):
         return _replaced(Tensor(g), function).array
 
 
-class _TensorCotangents(Cotangents):
+class TensorCotangents(Cotangents):
     """A derivative that is recorded, to be differentiated again: cotangents are tensors."""
 
     def pull(self, node: Node, gs: list[Any]) -> tuple[Any, bool]:

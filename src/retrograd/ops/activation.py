@@ -14,11 +14,11 @@ from ..kernels.activation import ACTIVATIONS, FROM_OUTPUT
 from ..kernels.spec import Array
 from ..tape import Node
 from ..tensor import Tensor
-from .elementwise import exp, where
-from .rule import OUTPUT, Op, Operand, floating, method
+from .elementwise import Elementwise, exp, where
+from .rule import OUTPUT, Operand, floating, method
 
 
-class Activation(Op):
+class Activation(Elementwise):
     """An activation by name; it saves its output or its input, whichever its derivative is a function of."""
 
     def __init__(self, name: str) -> None:
@@ -28,9 +28,9 @@ class Activation(Op):
     def forward(self, k: Any, x: Array, alpha: float = 0.0) -> Array:
         return k.activation_forward(x, self.name, alpha)
 
-    def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor]:
+    def partial(self, ctx: Node, i: int) -> Tensor:
         (s,) = self.saved(ctx)
-        return (g * slope(s, self.name, ctx.attributes.get("alpha", 0.0)),)
+        return slope(s, self.name, ctx.attributes.get("alpha", 0.0))
 
     fresh = True
 
@@ -38,7 +38,7 @@ class Activation(Op):
         return (k.activation_backward(g, ctx.arrays[0], self.name, ctx.attributes.get("alpha", 0.0)),)
 
 
-class ActivationSlope(Op):
+class ActivationSlope(Elementwise):
     """The derivative of an activation, at its output or input as the activation saves it."""
 
     saves = (0,)
@@ -46,9 +46,9 @@ class ActivationSlope(Op):
     def forward(self, k: Any, s: Array, activation: str, alpha: float) -> Array:
         return k.activation_backward(k.full(s.shape, 1.0, s.dtype), s, activation, alpha)
 
-    def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor]:
+    def partial(self, ctx: Node, i: int) -> Tensor:
         (s,) = self.saved(ctx)
-        return (g * _CURVATURE[ctx["activation"]](s, ctx["alpha"]),)
+        return _CURVATURE[ctx["activation"]](s, ctx["alpha"])
 
 
 _activations = {name: Activation(name) for name in ACTIVATIONS if name != "identity"}

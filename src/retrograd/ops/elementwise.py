@@ -40,13 +40,15 @@ class Elementwise(Op):
 
 
 class Add(Op):
-    linear = True
-
     def forward(self, k: Any, a: Array, b: Array) -> Array:
         return k.add(a, b)
 
     def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor, Tensor]:
         return sum_to(g, ctx.shapes[0]), sum_to(g, ctx.shapes[1])
+
+    def jvp(self, ctx: Node, a: Tensor | None, b: Tensor | None) -> Tensor:
+        t = b if a is None else a if b is None else a + b
+        return broadcast_to(t, broadcast_shape(*ctx.shapes))
 
     def vjp_kernels(self, k: Any, ctx: Node, g: Array) -> tuple[Array | None, Array | None]:
         a, b = ctx.shapes
@@ -57,8 +59,6 @@ class Add(Op):
 
 
 class Subtract(Op):
-    linear = True
-
     def forward(self, k: Any, a: Array, b: Array) -> Array:
         return k.subtract(a, b)
 
@@ -67,6 +67,10 @@ class Subtract(Op):
             sum_to(g, ctx.shapes[0]) if ctx.needs(0) else None,
             sum_to(-g, ctx.shapes[1]) if ctx.needs(1) else None,
         )
+
+    def jvp(self, ctx: Node, a: Tensor | None, b: Tensor | None) -> Tensor:
+        t = -b if a is None else a if b is None else a - b
+        return broadcast_to(t, broadcast_shape(*ctx.shapes))
 
 
 class Multiply(Elementwise):

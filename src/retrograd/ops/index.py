@@ -21,6 +21,7 @@ class Slice(Op):
     """Basic indexing: a view."""
 
     view = True
+    linear = True
 
     def forward(self, k: Any, x: Array, key: Any) -> Array:
         return k.slice_view(x, key)
@@ -32,6 +33,8 @@ class Slice(Op):
 class Index(Op):
     """Indexing by integer or boolean arrays: a copy."""
 
+    linear = True
+
     def forward(self, k: Any, x: Array, key: Any) -> Array:
         return k.index(x, key)
 
@@ -41,6 +44,8 @@ class Index(Op):
 
 class IndexAdd(Op):
     """Zeros with g added at the key: the transpose of both."""
+
+    linear = True
 
     def forward(self, k: Any, g: Array, key: Any, shape: tuple[int, ...]) -> Array:
         return k.index_add(g, key, shape)
@@ -110,6 +115,7 @@ class Overwrite(Op):
     """x with values in place of what stands at the key; what `x[key] = values` records."""
 
     name = "setitem"
+    linear = True
 
     def forward(self, k: Any, x: Array, values: Array, key: Any) -> Array:
         y = k.copy(x)

@@ -44,6 +44,12 @@ class Pointwise(Op):
         dx, dt = self.slopes(x, target, ctx.attributes)
         return g * dx if ctx.needs(0) else None, g * dt if ctx.needs(1) else None
 
+    def jvp(self, ctx: Node, tx: Tensor | None, tt: Tensor | None) -> Tensor:
+        x, target = self.saved(ctx)
+        dx, dt = self.slopes(x, target, ctx.attributes)
+        t = dt * tt if tx is None else dx * tx if tt is None else dx * tx + dt * tt
+        return _reduced(t, ctx["reduction"])
+
     def vjp_kernels(self, k: Any, ctx: Node, g: Array) -> tuple[Array, None] | None:
         return None if ctx.needs(1) else (k.multiply(ctx.residuals[0], g), None)
 
@@ -84,11 +90,21 @@ class CrossEntropy(Op):
             g = g * (1 / x.shape[0] if x.shape[0] else math.nan)
         elif ctx["reduction"] == "none":
             g = unsqueeze(g, 1)
-        p = target if target.dtype.kind == "f" else one_hot(target, x.shape[1], x.dtype)
         return (
-            g * (softmax(x, 1) * p.sum(1, keepdim=True) - p) if ctx.needs(0) else None,
+            g * self._slopes(x, target) if ctx.needs(0) else None,
             -g * log_softmax(x, 1) if ctx.needs(1) else None,
         )
+
+    def jvp(self, ctx: Node, tx: Tensor | None, tt: Tensor | None) -> Tensor:
+        x, target = self.saved(ctx)
+        t = tx * self._slopes(x, target) if tx is not None else None
+        if tt is not None:
+            t = -tt * log_softmax(x, 1) if t is None else t - tt * log_softmax(x, 1)
+        return _reduced(t.sum(1), ctx["reduction"])
+
+    def _slopes(self, x: Tensor, target: Tensor) -> Tensor:
+        p = target if target.dtype.kind == "f" else one_hot(target, x.shape[1], x.dtype)
+        return softmax(x, 1) * p.sum(1, keepdim=True) - p
 
     def vjp_kernels(self, k: Any, ctx: Node, g: Array) -> tuple[Array, None] | None:
         if ctx.needs(1):
@@ -96,6 +112,10 @@ class CrossEntropy(Op):
         if ctx["reduction"] == "none":
             g = k.reshape(g, (*g.shape, 1))
         return k.multiply(ctx.residuals[0], g), None
+
+
+def _reduced(x: Tensor, reduction: str) -> Tensor:
+    return x if reduction == "none" else x.mean() if reduction == "mean" else x.sum()
 
 
 _mse = Pointwise("mse_loss", _mse_slopes)
@@ -184,7 +204,7 @@ def binary_cross_entropy_with_logits(
     if weight is not None:
         loss = loss * as_tensor_operand(name, weight)
     check_reduction(name, reduction)
-    return loss if reduction == "none" else loss.mean() if reduction == "mean" else loss.sum()
+    return _reduced(loss, reduction)
 
 
 def one_hot(target: Tensor, classes: int, dtype: Any = None) -> Tensor:

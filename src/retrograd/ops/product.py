@@ -14,7 +14,7 @@ from ..tape import Node
 from ..tensor import Tensor
 from .activation import gelu, leaky_relu, silu, slope, softplus
 from .rule import OUTPUT, Op, Operand, method, operands
-from .shape import reshape, sum_arrays_to, sum_to, transpose, unsqueeze
+from .shape import broadcast_to, reshape, sum_arrays_to, sum_to, transpose, unsqueeze
 
 
 class MatMul(Op):
@@ -31,6 +31,12 @@ class MatMul(Op):
             sum_to(_matmul(g, transpose(b, -2, -1)), a.shape) if ctx.needs(0) else None,
             sum_to(_matmul(transpose(a, -2, -1), g), b.shape) if ctx.needs(1) else None,
         )
+
+    def jvp(self, ctx: Node, ta: Tensor | None, tb: Tensor | None) -> Tensor:
+        a, b = self.saved(ctx)
+        if ta is None or tb is None:
+            return _matmul(a, tb) if ta is None else _matmul(ta, b)
+        return _matmul(ta, b) + _matmul(a, tb)
 
     def vjp_kernels(self, k: Any, ctx: Node, g: Array) -> tuple[Array | None, Array | None]:
         a, b = ctx.arrays
@@ -67,9 +73,21 @@ class Linear(Op):
             g.sum(0) if ctx.needs(2) else None,
         )
 
+    def jvp(self, ctx: Node, tx: Tensor | None, tw: Tensor | None, tb: Tensor | None) -> Tensor:
+        x, w, *y = self.saved(ctx)
+        if tx is not None:
+            t = _linear["identity"](tx, w, tb)
+            if tw is not None:
+                t = t + _linear["identity"](x, tw, None)
+        elif tw is not None:
+            t = _linear["identity"](x, tw, tb)
+        else:
+            t = broadcast_to(tb, (x.shape[0], w.shape[0]))
+        return t * slope(y[0], self.activation) if y else t
+
     def vjp_kernels(self, k: Any, ctx: Node, g: Array) -> tuple[Array | None, ...]:
         x, w, *y = ctx.arrays
-        dx, dw, db = ctx.inputs
+        dx, dw, db = ctx.wanted
         return k.linear_backward(
             g, x, w, y[0] if y else None, self.activation, dx is not None, dw is not None, db is not None
         )

@@ -139,6 +139,7 @@ class Dropout(Op):
     """Its mask is drawn again in the backward pass, not stored."""
 
     fresh = True
+    linear = True
 
     def forward(self, k: Any, x: Array, p: float, key: int, offset: int) -> Array:
         return k.dropout(x, p, key, offset)

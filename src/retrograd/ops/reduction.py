@@ -19,6 +19,8 @@ Dim = int | tuple[int, ...] | None
 
 
 class Sum(Op):
+    linear = True
+
     def forward(self, k: Any, x: Array, axes: tuple[int, ...], keepdim: bool, scale: float = 1.0) -> Array:
         return k.sum(x, axes, keepdim, scale)
 
@@ -53,6 +55,11 @@ class Extremum(Op):
         hit = (x == reshape(y, kept)).to(g.dtype)
         return (hit * (reshape(g, kept) / hit.sum(ctx["axes"], keepdim=True)),)
 
+    def jvp(self, ctx: Node, t: Tensor) -> Tensor:
+        x, y = self.saved(ctx)
+        hit = (x == reshape(y, reduced(x.shape, ctx["axes"], True))).to(t.dtype)
+        return sum(hit * t, **_axes(ctx)) / sum(hit, **_axes(ctx))
+
 
 class Discrete(Op):
     """argmax, argmin, all or any, by the kernel's name: an index or a boolean, which carries no gradient."""
@@ -73,11 +80,15 @@ class LogSumExp(Op):
         return k.logsumexp(x, axes, keepdim)
 
     def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor]:
+        return (reshape(g, reduced(ctx.shapes[0], ctx["axes"], True)) * self._weights(ctx),)
+
+    def jvp(self, ctx: Node, t: Tensor) -> Tensor:
+        return sum(self._weights(ctx) * t, **_axes(ctx))
+
+    def _weights(self, ctx: Node) -> Tensor:
         x, y = self.saved(ctx)
-        kept = reduced(x.shape, ctx["axes"], True)
-        y = reshape(y, kept)
-        y = where(abs(y) == math.inf, 0.0, y)  # inf - inf is not a number
-        return (reshape(g, kept) * exp(x - y),)
+        y = reshape(y, reduced(x.shape, ctx["axes"], True))
+        return exp(x - where(abs(y) == math.inf, 0.0, y))  # inf - inf is not a number
 
 
 class Softmax(Op):
@@ -88,8 +99,11 @@ class Softmax(Op):
         return k.softmax(x, axis)
 
     def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor]:
+        return (self.jvp(ctx, g),)  # its matrix of derivatives is symmetric
+
+    def jvp(self, ctx: Node, t: Tensor) -> Tensor:
         (y,) = self.saved(ctx)
-        return (y * (g - (g * y).sum(ctx["axis"], keepdim=True)),)
+        return y * (t - (t * y).sum(ctx["axis"], keepdim=True))
 
     def vjp_kernels(self, k: Any, ctx: Node, g: Array) -> tuple[Array]:
         return (k.softmax_backward(g, ctx.arrays[0], ctx["axis"]),)
@@ -106,6 +120,10 @@ class LogSoftmax(Op):
         (y,) = self.saved(ctx)
         return (g - exp(y) * g.sum(ctx["axis"], keepdim=True),)
 
+    def jvp(self, ctx: Node, t: Tensor) -> Tensor:
+        (y,) = self.saved(ctx)
+        return t - (exp(y) * t).sum(ctx["axis"], keepdim=True)
+
     def vjp_kernels(self, k: Any, ctx: Node, g: Array) -> tuple[Array]:
         return (k.log_softmax_backward(g, ctx.arrays[0], ctx["axis"]),)
 
@@ -113,6 +131,10 @@ class LogSoftmax(Op):
 _sum, _logsumexp, _softmax, _log_softmax = Sum(), LogSumExp(), Softmax(), LogSoftmax()
 _amax, _amin, _argmax, _argmin = Extremum("amax"), Extremum("amin"), Discrete("argmax"), Discrete("argmin")
 _all, _any = Discrete("all"), Discrete("any")
+
+
+def _axes(ctx: Node) -> dict[str, Any]:
+    return {"dim": ctx["axes"], "keepdim": ctx["keepdim"]}
 
 
 def _count(x: Tensor, axes: tuple[int, ...]) -> int:

@@ -19,6 +19,7 @@ Shape = Sequence[int]
 
 class Reshape(Op):
     view = True
+    linear = True
 
     def forward(self, k: Any, x: Array, shape: Shape) -> Array:
         return k.reshape(x, shape)
@@ -32,6 +33,7 @@ class Reshape(Op):
 
 class Transpose(Op):
     view = True
+    linear = True
 
     def forward(self, k: Any, x: Array, axes: tuple[int, ...]) -> Array:
         return k.transpose(x, axes)
@@ -51,6 +53,7 @@ class BroadcastTo(Op):
     """Repeats; its transpose, SumTo, adds the repetitions up."""
 
     view = True
+    linear = True
 
     def forward(self, k: Any, x: Array, shape: Shape) -> Array:
         return k.broadcast_to(x, shape)
@@ -62,6 +65,8 @@ class BroadcastTo(Op):
 class SumTo(Op):
     """Sums the axes along which `shape` broadcast to x's shape."""
 
+    linear = True
+
     def forward(self, k: Any, x: Array, shape: Shape) -> Array:
         return _sum_to(k, x, shape)
 
@@ -70,6 +75,8 @@ class SumTo(Op):
 
 
 class Concatenate(Op):
+    linear = True
+
     def forward(self, k: Any, *arrays: Array, axis: int) -> Array:
         return k.concatenate(arrays, axis)
 

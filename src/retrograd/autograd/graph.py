@@ -1,0 +1,157 @@
+"""A part of a graph: what leads from some places to others, and how tangents and cotangents travel along it.
+
+A place is where a tensor came from, as in Node.inputs: (node, output index), or the leaf tensor itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from ..tape import Cotangents, Node, sweep
+from ..tensor import Tensor
+
+Place = Any
+
+
+def place(tensor: Tensor) -> Place:
+    """Where a tensor came from."""
+    return tensor.edge or tensor
+
+
+def reached(outputs: Iterable[Place], since: int = 0) -> list[Node]:
+    """The nodes that the outputs hang on, in the order in which they were recorded; none from before `since`."""
+    found: set[Node] = set()
+    stack = [p[0] for p in outputs if type(p) is tuple]
+    while stack:
+        node = stack.pop()
+        if node.order >= since and node not in found:
+            found.add(node)
+            stack += [p[0] for p in node.inputs if type(p) is tuple]
+    return sorted(found, key=lambda node: node.order)
+
+
+class Region:
+    """What lies between places.
+
+    Args:
+        inputs, outputs: places.
+        since: what was recorded before is outside.
+
+    Attributes:
+        nodes: those that lead from the inputs to the outputs, in the order in which they were recorded.
+        closed: whether the outputs hang on nothing but the inputs.
+    """
+
+    def __init__(self, inputs: Iterable[Place], outputs: Iterable[Place], since: int = 0) -> None:
+        self.inputs = set(inputs)
+        self.nodes: list[Node] = []
+        self.closed = True
+        leading: set[Node] = set()
+        inside = reached(outputs, since)
+        known = set(inside)
+        for node in inside:
+            leads = False
+            for p in node.inputs:
+                if p is None:
+                    continue
+                if p in self.inputs or (type(p) is tuple and p[0] in leading):
+                    leads = True
+                elif type(p) is not tuple or p[0] not in known:
+                    self.closed = False
+            if leads:
+                leading.add(node)
+                self.nodes.append(node)
+        self.leading = leading
+        for p in outputs:
+            if p not in self.inputs and (p._requires_grad if type(p) is not tuple else p[0] not in known):
+                self.closed = False
+
+    def leads_to(self, p: Place) -> bool:
+        """Whether p is an input or hangs on one."""
+        return p is not None and (p in self.inputs or (type(p) is tuple and p[0] in self.leading))
+
+
+def push(nodes: Iterable[Node], tangents: dict[Place, Tensor]) -> None:
+    """Carry tangents forwards along the nodes, given in the order in which they were recorded: the tangents of what
+    they made are added to the dictionary, but for those that are zero."""
+    for node in nodes:
+        given = [tangents.get(p) for p in node.inputs]
+        if all(t is None for t in given):
+            continue
+        if node.arrays:
+            node.check()
+        made = node.op.jvp(node, *given)
+        for i, t in enumerate(made if type(made) is tuple else (made,)):
+            if t is not None:
+                tangents[node, i] = t
+
+
+class Towards(Cotangents):
+    """A sweep towards a region's inputs only: it calculates the cotangents that lead there and no others.
+
+    Args:
+        region: where the sweep goes.
+        algebra: how cotangents are calculated.
+        retain: whether the nodes keep what they saved.
+
+    Attributes:
+        found: place of an input, that an op made → its cotangent.
+    """
+
+    def __init__(self, region: Region, algebra: Cotangents, retain: bool) -> None:
+        self.region = region
+        self.algebra = algebra
+        self.retain = retain
+        self.add = algebra.add  # type: ignore[method-assign]
+        self.hook = algebra.hook  # type: ignore[method-assign]
+        self.found: dict[Place, Any] = {}
+
+    def pull(self, node: Node, gs: list[Any]) -> tuple[list[Any], bool]:
+        for i, g in enumerate(gs):
+            if g is not None and (node, i) in self.region.inputs:
+                self.found[node, i] = g
+        if node not in self.region.leading:
+            return [None] * len(node.inputs), False
+        kept = node.wanted
+        node.wanted = [p if self.region.leads_to(p) else None for p in node.inputs]
+        try:
+            arrived, fresh = self.algebra.pull(node, gs)
+            arrived = [None if p is None else g for p, g in zip(node.wanted, arrived, strict=True)]
+        finally:
+            node.wanted = kept
+        if not self.retain:
+            node.release()
+        return arrived, fresh
+
+
+def pull(
+    region: Region, cotangents: list[tuple[Place, Any]], algebra: Cotangents, retain: bool
+) -> dict[Place, tuple[Any, bool]]:
+    """Carry cotangents backwards to the region's inputs: place → (cotangent, whether nothing else holds it)."""
+    towards = Towards(region, algebra, retain)
+    found = sweep([(p, g) for p, g in cotangents if region.leads_to(p)], towards, retain=True)
+    made = {p: (g, False) for p, g in towards.found.items()}
+    for leaf, (g, ours) in found.items():
+        if leaf in region.inputs:
+            for hook in list((leaf._hooks or {}).values()):
+                g, ours = algebra.hook(hook, g), False
+            made[leaf] = g, ours
+    return made
+
+
+def cut(leaves: set[Any], results: Iterable[Tensor], since: int) -> None:
+    """Make the graph that was recorded since as though these leaves had asked for no gradient."""
+    dead: set[Node] = set()
+    results = list(results)
+    for node in reached(map(place, results), since):
+        if not node.inputs:
+            continue
+        for i, p in enumerate(node.inputs):
+            if p is not None and (p[0] in dead if type(p) is tuple else p in leaves):
+                node.inputs[i] = None
+        if all(p is None for p in node.inputs):
+            dead.add(node)
+    for t in results:
+        if t.edge is not None and t.edge[0] in dead:
+            t.edge, t._requires_grad = None, False

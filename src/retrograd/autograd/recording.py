@@ -1,0 +1,161 @@
+"""A function's run, recorded from fresh places for its inputs: what every derivative of a function starts with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes
+from ..ops.rule import Op
+from ..program.containers import map_arrays
+from ..tape import Node, enable_grad, now, set_grad_enabled, state
+from ..tensor import Tensor
+from .graph import Region, cut, place, push
+from .reverse import gradients
+
+
+class Alias(Op):
+    """The same tensor in another place of the graph."""
+
+    view = True
+    linear = True
+
+    def forward(self, k: Any, x: Any) -> Any:
+        return k.reshape(x, x.shape)
+
+    def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor]:
+        return (g,)
+
+
+_alias = Alias()
+
+
+def _fresh(x: Tensor) -> Tensor:
+    """The tensor in a place of its own: so the derivatives that start here cannot be taken for those of a function
+    around, which may start from the same tensor."""
+    if x.requires_grad and state.recording:
+        return _alias(x)
+    state.kernels.hold([x])
+    leaf = Tensor(x.array, requires_grad=True)
+    leaf._version = x._version
+    return leaf
+
+
+def flat(value: Any) -> list[Tensor]:
+    """The tensors in a container, arrays as tensors."""
+    found: list[Tensor] = []
+    map_arrays(lambda t: found.append(t if isinstance(t, Tensor) else Tensor(np.asarray(t))), value)
+    return found
+
+
+def like(value: Any, tensors: Sequence[Any]) -> Any:
+    """The container with these in the places of its tensors."""
+    rest = iter(tensors)
+    return map_arrays(lambda _: next(rest), value)
+
+
+def zeros_like(x: Tensor) -> Tensor:
+    return Tensor(np.zeros(x.shape, x.dtype))
+
+
+def check_inputs(name: str, value: Any) -> Any:
+    """An argument to differentiate by; a Python float as a tensor.
+
+    Raises:
+        TypeError: there is nothing floating in it to differentiate by, or something that is not.
+    """
+    if isinstance(value, float):
+        value = Tensor(np.asarray(value, value.dtype if isinstance(value, np.floating) else dtypes.get_default_dtype()))
+    tensors = flat(value)
+    if not tensors:
+        raise TypeError(
+            f"{name}: cannot differentiate by a {type(value).__name__}; expected a floating tensor, array or number, "
+            "or tuples, lists and dicts of tensors"
+        )
+    for t in tensors:
+        if t.dtype.kind != "f":
+            raise TypeError(
+                f"{name}: cannot differentiate by a tensor of {t.dtype} and shape {t.shape}; only floating ones have "
+                "derivatives: convert it, as with x.double(), or differentiate by other arguments"
+            )
+    return value
+
+
+def matching(name: str, what: str, tensors: Sequence[Tensor], value: Any) -> list[Tensor]:
+    """The tangents or cotangents given for these tensors.
+
+    Raises:
+        ValueError: they are not as many, or not of their shapes and dtypes.
+    """
+    if isinstance(value, float):
+        value = Tensor(np.asarray(value, tensors[0].dtype))
+    given = flat(value)
+    if len(given) != len(tensors):
+        raise ValueError(f"{name}: {len(given)} {what}s for {len(tensors)} tensors; expected one for each")
+    for i, (t, x) in enumerate(zip(given, tensors, strict=True)):
+        if t.shape != x.shape or t.dtype != x.dtype:
+            raise ValueError(
+                f"{name}: {what} {i} is {t.dtype} of shape {t.shape}, expected {x.dtype} of shape {x.shape}"
+            )
+    state.kernels.hold(given)
+    return given
+
+
+class Recording:
+    """A function's run.
+
+    Args:
+        function: called with the inputs' stand-ins.
+        inputs: floating tensors.
+
+    Attributes:
+        inputs: the stand-ins.
+        value: what the function returned.
+        outputs: those of the tensors in it that derivatives are taken of.
+        recorded: whether those derivatives are recorded: something around asks for the derivatives of what they hang
+            on beside the inputs, or of the inputs themselves.
+    """
+
+    def __init__(self, function: Callable[[list[Tensor]], Any], inputs: Sequence[Tensor]) -> None:
+        self._around = state.recording
+        self.inputs = [_fresh(x) for x in inputs]
+        self._since = now()
+        with enable_grad():
+            self.value = function(self.inputs)
+
+    def differentiate(self, value: Any) -> None:
+        """Say which part of what the function returned derivatives are taken of."""
+        self.outputs = flat(value)
+        self._region = Region(map(place, self.inputs), [place(y) for y in self.outputs], self._since)
+        hangs = not self._region.closed or any(x.edge is not None for x in self.inputs)
+        self.recorded = self._around and hangs
+
+    def push(self, tangents: Sequence[Tensor]) -> list[Tensor]:
+        """The outputs' tangents for these of the inputs."""
+        known = {place(x): t for x, t in zip(self.inputs, tangents, strict=True)}
+        with set_grad_enabled(self._records(tangents)):
+            push(self._region.nodes, known)
+        found = [known.get(place(y)) for y in self.outputs]
+        return [zeros_like(y) if t is None else t for t, y in zip(found, self.outputs, strict=True)]
+
+    def pull(self, cotangents: Sequence[Tensor], retain: bool = False) -> list[Tensor]:
+        """The inputs' cotangents for these of the outputs."""
+        recorded = self._records(cotangents)
+        places = [place(x) for x in self.inputs]
+        found = gradients(self._region, places, self.outputs, cotangents, recorded, retain or recorded)
+        return [zeros_like(x) if g is None else g for g, x in zip(found, self.inputs, strict=True)]
+
+    def _records(self, given: Sequence[Tensor]) -> bool:
+        return self.recorded or (self._around and any(t.requires_grad for t in given))
+
+    def release(self, value: Any) -> Any:
+        """The container of results, without the history that leads to stand-ins; none of it can be used after."""
+        leaves = {x for x in self.inputs if x.edge is None}
+        cut(leaves, flat(value), self._since)
+        return map_arrays(lambda t: t.detach() if isinstance(t, Tensor) and t in leaves else t, value)
+
+    def show(self, value: Any) -> Any:
+        """The container of results, with their history where something around asks for it."""
+        return map_arrays(lambda t: t if self.recorded or not isinstance(t, Tensor) else t.detach(), value)
