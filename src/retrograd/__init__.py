@@ -8,7 +8,7 @@ A graph tape records operations; fused kernels in C, Numba or NumPy do the arith
 RETROGRAD_BACKEND); `tensor.backward()` carries the gradient to the leaves.
 """
 
-from . import autograd, backends, data, kernels, nn, optim
+from . import autograd, backends, data, inspect, kernels, nn, optim
 from .autograd.functional import grad, hessian, hvp, jacobian, jvp, linearize, stop_gradient, value_and_grad, vjp
 from .backends import get_num_threads, set_num_threads
 from .dtypes import bool_, float32, float64, get_default_dtype, int32, int64, set_default_dtype
@@ -230,6 +230,7 @@ __all__ = [
     "hessian",
     "hvp",
     "hypot",
+    "inspect",
     "int32",
     "int64",
     "is_grad_enabled",

@@ -15,7 +15,7 @@ import numpy as np
 from ..kernels.spec import Array, revise
 from ..nn.module import clear_gradients
 from ..ops.creation import as_tensor
-from ..tape import enable_grad
+from ..tape import RemovableHandle, enable_grad
 from ..tape import state as thread
 from ..tensor import Tensor
 
@@ -139,6 +139,8 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
+        for hook in list(_pre_hooks.values()):
+            hook(self)
         thread.kernels.guard(self._structure)
         steps = [(group, self._ready(group)) for group in self.param_groups]
         for group, ready in steps:
@@ -147,6 +149,8 @@ class Optimizer:
                 if w is not p.array:
                     np.copyto(p.array, w)
                 p.changed()
+        for hook in list(_post_hooks.values()):
+            hook(self)
         return loss
 
     def _structure(self) -> tuple[Any, ...]:
@@ -258,6 +262,20 @@ class Optimizer:
             lines.append(f"Parameter Group {i}: {len(group['params'])} tensors")
             lines += [f"    {option}: {value}" for option, value in sorted(group.items()) if option != "params"]
         return "\n".join([*lines, ")"])
+
+
+_pre_hooks: dict[int, Callable[[Optimizer], Any]] = {}
+_post_hooks: dict[int, Callable[[Optimizer], Any]] = {}
+
+
+def register_optimizer_step_pre_hook(hook: Callable[[Optimizer], Any]) -> RemovableHandle:
+    """Call `hook(optimizer)` in each step of every optimizer, when the gradients are there and nothing has changed."""
+    return RemovableHandle(_pre_hooks, hook)
+
+
+def register_optimizer_step_post_hook(hook: Callable[[Optimizer], Any]) -> RemovableHandle:
+    """Call `hook(optimizer)` after each step of every optimizer."""
+    return RemovableHandle(_post_hooks, hook)
 
 
 def remembered(kept: dict[str, Any], name: str, like: Array) -> Array:

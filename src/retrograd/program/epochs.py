@@ -13,7 +13,8 @@ from ..data import epoch_order
 from ..kernels.spec import Array
 from ..tape import state
 from ..tensor import Tensor
-from .containers import array_of
+from .containers import array_of, map_arrays
+from .observe import due
 
 PATIENCE = 0.03
 """Seconds that one call may take: Ctrl-C is noticed after it."""
@@ -79,25 +80,51 @@ def _epoch(step: Any, arrays: list[Array], order: Array | None, batch_size: int,
 
 def _steps(step: Any, arrays: list[Array], order: Array | None, first: int, size: int, count: int) -> Array:
     """`count` steps on `size` rows each, from place `first` of the order on; returns their losses."""
+    made: list[Array] = []
+    while count:
+        observer, calls = due(step, count)
+        if observer is None:
+            made.append(_unobserved(step, arrays, order, first, size, calls))
+        else:
+            calls = 1
+            found: list[Tensor] = []
+            map_arrays(found.append, step(*map(Tensor, _batch(arrays, order, first, size))))
+            _check_loss(step, found[0].size if found else 0)
+            made.append(found[0].array.reshape(1))
+        first += calls * size
+        count -= calls
+    return np.concatenate(made)
+
+
+def _check_loss(step: Any, size: int) -> None:
+    if size != 1:
+        raise ValueError(f"run: {step.__name__} must return its loss first, a tensor of one element")
+
+
+def _batch(arrays: list[Array], order: Array | None, start: int, size: int) -> list[Array]:
+    if order is None:
+        return [a[start : start + size] for a in arrays]
+    return [state.kernels.gather_rows(a, order[start : start + size]) for a in arrays]
+
+
+def _unobserved(step: Any, arrays: list[Array], order: Array | None, first: int, size: int, count: int) -> Array:
+    """_steps() of the plain program."""
     made: list[Any] = []
     plan = step.plan(tuple(Tensor(a[:size]) for a in arrays), {}, [])
-    loss = plan.program.results[0] if plan.program.results else None
-    if loss is None or loss.size != 1:
-        raise ValueError(f"run: {step.__name__} must return its loss first, a tensor of one element")
+    _check_loss(step, plan.program.results[0].size if plan.program.results else 0)
     if hasattr(plan.loaded, "run_steps"):
         return _many(step, plan, arrays, order, first, size, count)
     for start in range(first, first + count * size, size):
-        rows = slice(start, start + size) if order is None else order[start : start + size]
-        batch = [a[rows] if order is None else state.kernels.gather_rows(a, rows) for a in arrays]
+        batch = _batch(arrays, order, start, size)
         results = [np.empty(o.shape, o.dtype) for o in plan.program.results]
         plan.run_into(batch, results)
         made.append(results[0].reshape(()))
         plan = plan if plan.valid() else step.plan(tuple(map(Tensor, batch)), {}, [])
-    return np.array(made, loss.dtype)
+    return np.array(made, plan.program.results[0].dtype)
 
 
 def _many(step: Any, plan: Any, arrays: list[Array], order: Array | None, first: int, size: int, count: int) -> Array:
-    """_steps() where the backend runs many in one call: first one, then as many as fit into PATIENCE."""
+    """_unobserved() where the backend runs many in one call: first one, then as many as fit into PATIENCE."""
     losses = np.empty(count, plan.program.results[0].dtype)
     done, chunk = 0, 1
     while done < count:

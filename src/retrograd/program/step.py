@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from .epochs import run_epochs
 from .fuse import fuse
 from .ir import Operand, Program
 from .memory import plan_memory
+from .observe import Observer, due, observers
 from .plan import Plan, keep_gradients, place_results
 from .prune import prune
 from .tile import tile
@@ -42,6 +43,8 @@ class CompiledStep:
         self._latest: Any = None
         self._latest_form: list[tuple[tuple[int, ...], np.dtype]] | None = None
         self._latest_recording = True
+        self._observers: Sequence[Observer] = observers
+        self._observed: dict[Observer, CompiledStep] = {}
 
     @property
     def program(self) -> Program:
@@ -57,6 +60,10 @@ class CompiledStep:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if state.kernels is not active:  # inside another step's trace: a part of that
             return self._function(*args, **kwargs)
+        if self._observers:
+            observer, _ = due(self, 1)
+            if observer is not None:
+                return self._observed_call(observer, args, kwargs)
         # the quick way, for a call of the same form as the last one
         form, plan = self._latest_form, self._latest
         if form is not None and not kwargs and len(args) == len(form) and state.recording is self._latest_recording:
@@ -71,6 +78,18 @@ class CompiledStep:
                     return plan.run(inputs)
         inputs = []
         return self.plan(args, kwargs, inputs).run(inputs)
+
+    def _observed_call(self, observer: Observer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        step = self._observed.get(observer)
+        if step is None:
+            function = functools.wraps(self._function)(observer.observe(self._function))
+            step = CompiledStep(function, self._passes, self._cache_size, self._slice_rows)
+            step._observers = ()
+            self._observed = {o: s for o, s in self._observed.items() if o in observers} | {observer: step}
+        observer.prepare(self)
+        returned, reading = step(*args, **kwargs)
+        observer.receive(self, reading)
+        return returned
 
     def plan(self, args: tuple[Any, ...], kwargs: dict[str, Any], inputs: list[Array]) -> Plan:
         """The plan for a call with these arguments, traced now if need be; its arrays go on the list."""

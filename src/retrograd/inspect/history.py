@@ -1,0 +1,256 @@
+"""watch: the measures of every n-th step of a training run, eager or compiled."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from ..kernels.spec import active
+from ..nn.module import Module
+from ..optim.optimizer import (
+    Optimizer,
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
+from ..program.containers import map_arrays
+from ..program.observe import Observer, observers
+from ..tape import RemovableHandle, state
+from ..tensor import Tensor
+from .probe import Probe, Reading
+from .responsibility import Report, learning_parameters
+
+
+class Watch(Observer):
+    """What watch() returns: a context manager, and afterwards the history of what it saw.
+
+    Attributes:
+        steps: the steps that were measured, counted from 0.
+    """
+
+    def __init__(self, model: Module, every: int = 10, histograms: bool = False, share: float = 0.01) -> None:
+        if isinstance(every, bool) or not isinstance(every, (int, np.integer)) or every < 1:
+            raise ValueError(f"watch: every is {every!r}, expected a whole number >= 1")
+        learning_parameters("watch", model)
+        self._model = model
+        self._every = int(every)
+        self._histograms = histograms
+        self._share = share
+        self._readings: list[tuple[int, Reading]] = []
+        self._reports: list[Report] = []
+        self._eager_steps = 0
+        self._calls: dict[Any, int] = {}  # of each compiled step: its calls until the one to measure next
+        self._waits: dict[Any, float] = {}  # and how many of them are still to come
+        self._probe: Probe | None = None
+        self._previous: dict[Tensor, Tensor] = {}
+        self._remembered = False
+        self._updated = False
+        self._latest_measured = False
+        self._handles: list[RemovableHandle] = []
+
+    def __enter__(self) -> Watch:
+        self._handles = [
+            self._model.register_forward_hook(self._after_forward),
+            register_optimizer_step_pre_hook(self._before_update),
+            register_optimizer_step_post_hook(self._after_update),
+        ]
+        observers.append(self)
+        _latest[self._model] = self
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._finish()
+        observers.remove(self)
+        self._calls.clear()
+        self._waits.clear()
+        for handle in self._handles:
+            handle.remove()
+
+    # What it saw
+
+    @property
+    def steps(self) -> list[int]:
+        self._finish()
+        return [step for step, _ in self._readings]
+
+    @property
+    def reports(self) -> list[Report]:
+        """A Report for each measured step."""
+        self._finish()
+        for step, reading in self._readings[len(self._reports) :]:
+            self._reports.append(Report.of(reading, step, self._share))
+        return self._reports
+
+    def report(self) -> Report:
+        """The Report of the step measured last.
+
+        Raises:
+            RuntimeError: no step was measured yet.
+        """
+        if not self.reports:
+            raise RuntimeError("watch: no step was measured yet; run a forward and a backward pass inside the block")
+        return self.reports[-1]
+
+    def of_latest_step(self) -> Report | None:
+        """The Report of the step that ran last, if it was measured."""
+        self._finish()
+        return self.reports[-1] if self._latest_measured else None
+
+    # Eager steps
+
+    def _after_forward(self, module: Module, args: Any, output: Any) -> None:
+        results: list[Tensor] = []
+        map_arrays(results.append, output)
+        results = [t for t in results if isinstance(t, Tensor) and t.edge is not None]
+        if not results:
+            return
+        if state.kernels is not active:  # a trace: of an observed step, or of one that is none of ours
+            if self._probe is not None:
+                self._probe.attach(results)
+            return
+        if self._probe is not None and not self._probe.swept:
+            self._probe.attach(results)
+            return
+        self._finish()
+        step = self._eager_steps
+        self._eager_steps += 1
+        self._latest_measured = False
+        if step % self._every == 0:
+            if not self._remembered:
+                self._remember_gradients()
+            self._remembered = False
+            self._step = step
+            self._probe = Probe(self._model, self._histograms)
+            self._probe.attach(results)
+
+    def _before_update(self, optimizer: Optimizer) -> None:
+        if self._probe is not None and self._probe.swept and self._is_updated_by(optimizer):
+            self._measure_gradients()
+            self._updated = True
+
+    def _after_update(self, optimizer: Optimizer) -> None:
+        if state.kernels is active and self._eager_steps % self._every == 0 and self._is_updated_by(optimizer):
+            self._remember_gradients()
+
+    def _is_updated_by(self, optimizer: Optimizer) -> bool:
+        mine = set(self._parameters())
+        return any(p in mine for group in optimizer.param_groups for p in group["params"])
+
+    def _measure_gradients(self) -> None:
+        if not self._probe.complete:
+            gradients = {p: p.grad for p in self._parameters() if p.grad is not None}
+            self._probe.measure_gradients(gradients, self._previous)
+
+    def _read(self) -> Reading:
+        """The probe's reading, now that the step is over."""
+        self._measure_gradients()
+        if self._updated:
+            self._probe.measure_update()
+        self._updated = False
+        return self._probe.reading()
+
+    def _finish(self) -> None:
+        """Put away what the latest eager step gave."""
+        probe = self._probe
+        if probe is None or state.kernels is not active:
+            return
+        if probe.swept:
+            self._readings.append((self._step, self._read()))
+            self._latest_measured = True
+        probe.detach()
+        self._probe = None
+
+    def _remember_gradients(self) -> None:
+        """Keep the gradients of the step before a measured one."""
+        self._remembered = True
+        if not self._previous:
+            self._previous = {p: Tensor(np.full(p.shape, np.nan, p.dtype)) for p in self._parameters()}
+        for p, kept in self._previous.items():
+            if p.grad is not None:
+                np.copyto(kept.array, p.grad.array)
+
+    def _parameters(self) -> list[Any]:
+        return list(self._model.parameters())
+
+    # Compiled steps
+
+    def wait(self, step: Any) -> float:
+        return self._waits.get(step, 0)
+
+    def passed(self, step: Any, calls: int) -> None:
+        self._waits[step] -= calls
+        self._latest_measured = False
+
+    def observe(self, function: Callable[..., Any]) -> Callable[..., tuple[Any, Any]]:
+        def observed(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
+            outer, self._probe = self._probe, Probe(self._model, self._histograms)
+            try:
+                returned = function(*args, **kwargs)
+                if not self._probe.swept:
+                    return returned, None
+                return returned, self._read()
+            finally:
+                self._probe.detach()
+                self._probe = outer
+
+        return observed
+
+    def prepare(self, step: Any) -> None:
+        self._remember_gradients()
+
+    def receive(self, step: Any, reading: Any) -> None:
+        if reading is None:
+            self._waits[step] = math.inf
+            return
+        calls = self._calls.get(step, 0)
+        self._readings.append((calls, reading))
+        self._calls[step] = calls + self._every
+        self._waits[step] = self._every - 1
+        self._latest_measured = True
+
+
+_latest: WeakKeyDictionary[Module, Watch] = WeakKeyDictionary()
+"""The watch that was last put on each model."""
+
+
+def watch(model: Module, every: int = 10, histograms: bool = False, share: float = 0.01) -> Watch:
+    """Measure every n-th step of a training run: `with rg.inspect.watch(model) as watch:` around it.
+
+    A step is a forward pass that a backward pass follows. Measured are the first and every `every`-th after it, of
+    steps that run eagerly and of each compiled step; in a compiled one the reductions are part of its program, of a
+    second one that runs in place of the plain one when it is due.
+
+    Args:
+        model: whose layers to watch.
+        every: steps from one that is measured to the next.
+        histograms: keep every activation and signal of the measured steps.
+        share: what share of the signal at the loss counts as reached, for Report.depth.
+
+    Raises:
+        TypeError: model is no Module. ValueError: no parameter requires grad, or every is no whole number >= 1.
+
+    Example:
+        >>> import retrograd as rg
+        >>> from retrograd import nn, optim
+        >>> model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
+        >>> opt = optim.SGD(model.parameters(), lr=0.1)
+        >>> with rg.inspect.watch(model, every=2) as watch:
+        ...     for _ in range(5):
+        ...         loss = model(rg.ones(3, 4)).square().mean()
+        ...         opt.zero_grad(); loss.backward(); opt.step()
+        >>> watch.steps, watch.report().verdict
+        ([0, 2, 4], 'healthy')
+    """
+    return Watch(model, every, histograms, share)
+
+
+def watched(model: Module) -> Report | None:
+    """The Report of the model's latest step, if a watch that is open measured it."""
+    watch = _latest.get(model)
+    return watch.of_latest_step() if watch in observers else None

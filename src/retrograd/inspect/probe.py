@@ -1,0 +1,244 @@
+"""The measures of one step, taken with the engine's own ops: eagerly they are numbers at once; while a step is traced
+they become part of its program. Both ways they end as one vector, whose parts a Layout names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..kernels.spec import Array
+from ..nn.module import Module
+from ..ops.elementwise import abs as absolute
+from ..ops.elementwise import sign, square
+from ..ops.loss import mse_loss
+from ..ops.shape import cat
+from ..tape import RemovableHandle, no_grad
+from ..tensor import Tensor
+from .layers import Call, Layer, Place, layers_in, layers_of
+
+ARRIVING, LEAVING, SLOPE = "arriving", "leaving", "slope"
+GRADIENT, WEIGHT, PRODUCT = "gradient", "weight", "product"
+PREVIOUS, AGREEMENT, UPDATE, SILENT = "previous", "agreement", "update", "silent"
+VALUES, SIGNALS = WHOLE = "values", "signals"
+
+SLOPES: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": sign,
+    "tanh": lambda y: 1.0 - square(y),
+    "sigmoid": lambda y: (y - square(y)) * 4.0,
+}
+"""Of an activation's output: its derivative there, as a share of the greatest that it can be."""
+
+
+class LayerFacts(NamedTuple):
+    """What is known of a layer without measuring: its path, its module's kind, its activation, the shapes of its data
+    and its result without rows (None where it took no part), its parameters, and how many of them learn."""
+
+    path: str
+    kind: str
+    activation: str
+    input_shape: tuple[int, ...] | None
+    output_shape: tuple[int, ...] | None
+    parameters: dict[str, tuple[int, ...]]
+    learning: int
+
+
+Use = tuple[int, str]
+"""What a part of the vector is for: the number of a layer, and the measure."""
+
+
+class Part(NamedTuple):
+    """A part of the vector: its uses (what arrives at one layer leaves another), its shape, and how many rows of
+    SLOPE it sums over."""
+
+    uses: tuple[Use, ...]
+    shape: tuple[int, ...]
+    rows: int
+
+
+class Layout:
+    """What the parts of a measured vector are, in order.
+
+    Attributes:
+        layers: in the order of the forward pass.
+        parts: in the order of the vector.
+    """
+
+    def __init__(self, layers: list[LayerFacts], parts: list[Part]) -> None:
+        self.layers = layers
+        self.parts = parts
+
+
+class Reading(NamedTuple):
+    """The measures of one step."""
+
+    layout: Layout
+    vector: Any
+
+    def measures(self) -> list[dict[str, Array]]:
+        """For each layer, measure → its values in float64: those of several calls or parameters added up, and SLOPE
+        divided by its rows."""
+        flat = np.asarray(self.vector.array, np.float64)
+        found: list[dict[str, Any]] = [{} for _ in self.layout.layers]
+        rows: list[int] = [0] * len(found)
+        start = 0
+        for uses, shape, count in self.layout.parts:
+            size = int(np.prod(shape, dtype=np.int64))
+            values = flat[start : start + size].reshape(shape)
+            start += size
+            for layer, measure in uses:
+                if measure in WHOLE:
+                    found[layer].setdefault(measure, []).append(values.reshape(-1))
+                else:
+                    found[layer][measure] = found[layer].get(measure, 0.0) + values
+                rows[layer] += count
+        for measures, count in zip(found, rows, strict=True):
+            if SLOPE in measures:
+                measures[SLOPE] = measures[SLOPE] / count
+            measures.update({m: np.concatenate(measures[m]) for m in WHOLE if m in measures})
+        return found
+
+
+class Probe:
+    """Takes the measures of one step of a model.
+
+    Args:
+        model: its layers are measured.
+        keep: whether whole activations and signals are kept, for histograms.
+
+    Attributes:
+        complete: whether the parameters and their gradients were measured.
+    """
+
+    def __init__(self, model: Module, keep: bool = False) -> None:
+        self._model = model
+        self._keep = keep
+        self._layers: list[Layer] = layers_of(model)
+        self._taken: list[tuple[tuple[Use, ...], Tensor, int]] = []
+        self._outputs: dict[int, tuple[int, ...]] = {}
+        self._before: list[tuple[int, Tensor, Tensor]] = []  # layer, parameter, what it was before the update
+        self._handles: list[RemovableHandle] = []
+        self._results: list[Tensor] = []
+        self.complete = False
+
+    @property
+    def swept(self) -> bool:
+        """Whether a backward pass came by."""
+        return bool(self._outputs)
+
+    def attach(self, results: Iterable[Tensor]) -> None:
+        """Measure the activations of a forward pass now, and its signals when a sweep comes by; a second forward pass
+        before that belongs to the same step."""
+        self.detach()
+        self._taken.clear()
+        self._results += results
+        self._layers = layers_in(self._model, self._results)
+        signals: dict[Place, list[Use]] = {}
+        with no_grad():
+            for n, layer in enumerate(self._layers):
+                for call in layer.calls:
+                    self._measure_activation(n, call)
+                    signals.setdefault(call.output, []).append((n, ARRIVING))
+                    for place in dict.fromkeys(p for p in call.inputs if type(p) is tuple):
+                        signals.setdefault(place, []).append((n, LEAVING))
+        for place, uses in signals.items():
+            self._listen(place, tuple(uses))
+
+    def detach(self) -> None:
+        """Listen no more."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+    def measure_gradients(self, gradients: Mapping[Any, Tensor], previous: Mapping[Any, Tensor]) -> None:
+        """Measure the parameters, their gradients, and how these agree with the previous step's."""
+        self.complete = True
+        with no_grad():
+            for n, layer in enumerate(self._layers):
+                for p in layer.parameters.values():
+                    self._take(n, WEIGHT, square(p).sum())
+                    g = gradients.get(p)
+                    if g is None:
+                        continue
+                    self._before.append((n, p, p.detach().clone()))
+                    self._take(n, GRADIENT, square(g).sum())
+                    self._take(n, PRODUCT, absolute(g * p).sum())
+                    if p in previous:
+                        self._take(n, PREVIOUS, square(previous[p]).sum())
+                        self._take(n, AGREEMENT, (g * previous[p]).sum())
+                self._measure_silence(n, layer, gradients)
+
+    def measure_update(self) -> None:
+        """Measure by how much the parameters changed since their gradients were measured."""
+        with no_grad():
+            for n, p, before in self._before:
+                self._take(n, UPDATE, mse_loss(p, before, "sum"))
+
+    def reading(self) -> Reading:
+        """What was measured."""
+        self.detach()
+        self._results.clear()
+        facts = [self._facts(n, layer) for n, layer in enumerate(self._layers)]
+        parts = [Part(uses, tensor.shape, rows) for uses, tensor, rows in self._taken]
+        with no_grad():
+            vector = cat([tensor.reshape(-1) for _, tensor, _ in self._taken])
+        return Reading(Layout(facts, parts), vector)
+
+    # Single measures
+
+    def _take(self, layer: int, measure: str, tensor: Tensor, rows: int = 0) -> None:
+        self._taken.append((((layer, measure),), tensor, rows))
+
+    def _measure_activation(self, n: int, call: Call) -> None:
+        if call.activated is None:
+            return
+        values = _as_rows(Tensor(call.activated))
+        self._take(n, SLOPE, SLOPES[call.activation](values).sum(0), len(values))
+        if self._keep:
+            self._take(n, VALUES, values)
+
+    def _measure_silence(self, n: int, layer: Layer, gradients: Mapping[Any, Tensor]) -> None:
+        """Where no activation was seen: the sizes of the gradients of each unit's weights."""
+        weight = next((p for p in layer.parameters.values() if p.ndim == 2), None)
+        if not layer.calls and weight in gradients:
+            self._take(n, SILENT, absolute(gradients[weight]).sum(1))
+
+    def _listen(self, place: Place, uses: tuple[Use, ...]) -> None:
+        def hook(g: Tensor) -> None:
+            with no_grad():
+                rows = _as_rows(g)
+                self._taken.append((uses, absolute(rows).sum(0), 0))
+                for layer, measure in uses:
+                    if measure == ARRIVING:
+                        self._outputs[layer] = g.shape
+                        if self._keep:
+                            self._take(layer, SIGNALS, rows)
+
+        self._handles.append(listen(place, hook))
+
+    def _facts(self, n: int, layer: Layer) -> LayerFacts:
+        call = layer.calls[0] if layer.calls else None
+        output = self._outputs.get(n)
+        return LayerFacts(
+            layer.path,
+            type(layer.module).__name__,
+            call.activation if call else "identity",
+            call.input_shape[1:] if call else None,
+            output[1:] if output else None,
+            {name: p.shape for name, p in layer.parameters.items()},
+            sum(p.size for p in layer.parameters.values() if p.requires_grad),
+        )
+
+
+def listen(place: Place, hook: Callable[[Tensor], Any]) -> RemovableHandle:
+    """Call `hook` on the cotangent of a value of the graph when a sweep knows it."""
+    node, i = place
+    if node.hooks is None:
+        node.hooks = {}
+    return RemovableHandle(node.hooks.setdefault(i, {}), hook)
+
+
+def _as_rows(x: Tensor) -> Tensor:
+    return x if x.ndim == 2 else x.reshape(-1, x.shape[-1] if x.ndim else 1)

@@ -1,0 +1,139 @@
+"""A Report as text of at most 100 columns, and as HTML for notebooks."""
+
+from __future__ import annotations
+
+import html
+import math
+import textwrap
+from collections.abc import Callable
+from typing import NamedTuple
+
+from .responsibility import LayerReport, Report
+
+WIDTH = 100
+_PATH = 18
+
+
+class _Column(NamedTuple):
+    """A column: its title, what it shows of a layer, and what the title means."""
+
+    title: str
+    show: Callable[[LayerReport], str]
+    meaning: str
+
+
+def _size(value: float | None) -> str:
+    """A number in at most seven characters."""
+    if value is None:
+        return "-"
+    if not math.isfinite(value):
+        return str(value)
+    return f"{value:.3f}" if 0.01 <= abs(value) < 100 or value == 0 else f"{value:.1e}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0%}" if math.isfinite(value) else str(value)
+
+
+def _path(layer: LayerReport) -> str:
+    path = layer.path or f"({layer.kind})"
+    return path if len(path) <= _PATH else "…" + path[1 - _PATH :]
+
+
+def _shape(layer: LayerReport) -> str:
+    largest = max(layer.parameters.values(), key=len, default=())
+    return "x".join(map(str, reversed(largest)))
+
+
+def _off(layer: LayerReport) -> str:
+    return _percent(layer.saturated if layer.dead is None else layer.dead)
+
+
+COLUMNS = (
+    _Column("layer", _path, "the module's path, the first layer on top"),
+    _Column("shape", _shape, "inputs by outputs"),
+    _Column("params", lambda layer: f"{layer.size:,}", "how many parameters"),
+    _Column("signal", lambda layer: _size(layer.arriving), "the size of the gradient that arrives at the result"),
+    _Column("gain", lambda layer: _size(layer.gain), "the signal that leaves over the one that arrives"),
+    _Column("fault", lambda layer: _percent(layer.responsibility), "share of the sum of |θ·∂L/∂θ|"),
+    _Column("grad²", lambda layer: _percent(layer.gradient_share), "share of the squared gradient norm"),
+    _Column("update", lambda layer: _size(layer.update_ratio), "norm of the update over that of the weights"),
+    _Column("cosine", lambda layer: _size(layer.cosine), "of the gradient with the previous step's"),
+    _Column("off", _off, "units that are dead or saturated"),
+    _Column("verdict", lambda layer: layer.verdict, ""),
+)
+_LEFT = ("layer", "shape", "verdict")
+
+
+def heading(report: Report) -> str:
+    """The verdict in a line."""
+    facts = [f"verdict: {report.verdict}"]
+    if report.depth is not None:
+        total = len(report.layers)
+        facts.append(f"{report.share:.3g} of the signal reaches {report.depth} of {total} layers back")
+    if report.step is not None:
+        facts.append(f"step {report.step}")
+    if report.rows is not None:
+        facts.append("rows " + ", ".join(map(str, report.rows[:8])) + (" …" if len(report.rows) > 8 else ""))
+    return "; ".join(facts)
+
+
+def as_text(report: Report) -> str:
+    """The table, under its verdict and over what the columns mean and what usually helps."""
+    table = [[column.title for column in COLUMNS]]
+    table += [[column.show(layer) for column in COLUMNS] for layer in report.layers]
+    widths = [max(map(len, cells)) for cells in zip(*table, strict=True)]
+    lines = [heading(report), ""]
+    for row in table:
+        cells = [
+            cell.ljust(width) if column.title in _LEFT else cell.rjust(width)
+            for cell, width, column in zip(row, widths, COLUMNS, strict=True)
+        ]
+        lines.append("  ".join(cells).rstrip())
+    meanings = "; ".join(f"{column.title}: {column.meaning}" for column in COLUMNS if column.meaning)
+    notes = [meanings + ".", report.advice, *_units(report)]
+    return "\n".join([*lines, "", *(textwrap.fill(note, WIDTH) for note in notes)])
+
+
+def _units(report: Report) -> list[str]:
+    """Of a report on rows: where their error is sent."""
+    if report.rows is None:
+        return []
+    notes = []
+    for layer in reversed(report.layers):
+        units = ", ".join(f"{unit} ({share:.0%})" for unit, share in layer.worst_units())
+        if units:
+            notes.append(f"{_path(layer)}: most of the signal goes to units {units}.")
+    return notes
+
+
+_GROUND = {"healthy": "#0072B2", "frozen": "#777777"}
+"""Okabe and Ito's blue; every other verdict has their vermilion."""
+
+
+def as_html(report: Report) -> str:
+    """The same table; a bar stands for each share. It has no background of its own."""
+    titles = "".join(
+        f'<th style="text-align:{_align(c)}" title="{html.escape(c.meaning)}">{html.escape(c.title)}</th>'
+        for c in COLUMNS
+    )
+    body = "".join("<tr>" + "".join(_cell(c, layer) for c in COLUMNS) + "</tr>" for layer in report.layers)
+    notes = "".join(f"<div>{html.escape(note)}</div>" for note in [report.advice, *_units(report)])
+    return (
+        f"<div><strong>{html.escape(heading(report))}</strong>"
+        f"<table><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table>{notes}</div>"
+    )
+
+
+def _align(column: _Column) -> str:
+    return "left" if column.title in _LEFT else "right"
+
+
+def _cell(column: _Column, layer: LayerReport) -> str:
+    style = f"text-align:{_align(column)}"
+    share = {"fault": layer.responsibility, "grad²": layer.gradient_share}.get(column.title)
+    if share is not None and math.isfinite(share):
+        style += f";background:linear-gradient(to left,#56B4E966 {share:.0%},transparent {share:.0%})"
+    if column.title == "verdict":
+        style += f";color:{_GROUND.get(layer.verdict, '#D55E00')};font-weight:bold"
+    return f'<td style="{style}">{html.escape(column.show(layer))}</td>'

@@ -1,0 +1,50 @@
+"""Observers of compiled steps: some calls of a step run as another program, which measures as it goes.
+
+The other program is traced from the same function with the observer's ops around it; the calls between run the plain
+one, at no cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+
+class Observer:
+    """Asks for some calls of compiled steps to be observed, while it is among `observers`."""
+
+    def wait(self, step: Any) -> float:
+        """How many more calls of the step pass before the one to observe: 0, the next one; math.inf, none will be."""
+        raise NotImplementedError
+
+    def passed(self, step: Any, calls: int) -> None:
+        """So many calls of the step run unobserved."""
+        raise NotImplementedError
+
+    def observe(self, function: Callable[..., Any]) -> Callable[..., tuple[Any, Any]]:
+        """The step's function with ops of the observer's own: returns what the function does, and a reading."""
+        raise NotImplementedError
+
+    def prepare(self, step: Any) -> None:
+        """An observed call of the step is about to be traced or run."""
+        raise NotImplementedError
+
+    def receive(self, step: Any, reading: Any) -> None:
+        """An observed call of the step ran, and this is what it read."""
+        raise NotImplementedError
+
+
+observers: list[Observer] = []
+"""Those in force."""
+
+
+def due(step: Any, calls: int) -> tuple[Observer | None, int]:
+    """Who observes the next call of the step, or None, and how many of the next `calls` pass before one is observed;
+    they count as run."""
+    for observer in observers:
+        calls = min(calls, observer.wait(step))  # type: ignore[type-var, assignment]
+        if not calls:
+            return observer, 0
+    for observer in observers:
+        observer.passed(step, calls)
+    return None, calls
