@@ -91,9 +91,10 @@ def reducing(draw: Any, sizes: Sizes, min_side: int = 0, **options: Any) -> Call
 
 
 @st.composite
-def along_axis(draw: Any, sizes: Sizes, *names: str) -> Call:
+def along_axis(draw: Any, sizes: Sizes, *names: str, **options: Any) -> Call:
     shape = draw(sizes.shape(min_dims=1))
-    return {n: Array(shape) for n in names} | {"axis": draw(st.integers(0, len(shape) - 1))}
+    axis = {"axis": draw(st.integers(0, len(shape) - 1))}
+    return {n: Array(shape) for n in names} | axis | {n: draw(s) for n, s in options.items()}
 
 
 @st.composite
@@ -160,6 +161,17 @@ def indexing(draw: Any, sizes: Sizes, kernel: str) -> Call:
 def gathering(draw: Any, sizes: Sizes) -> Call:
     shape = draw(sizes.shape(min_dims=1, min_side=1))
     return {"x": Array(shape), "rows": Array((draw(sizes.side),), 0, shape[0] - 1, "int64")}
+
+
+@st.composite
+def choosing(draw: Any, sizes: Sizes, name: str) -> Call:
+    """Indices along an axis; of `x` they take, at them `g` is added."""
+    shape = draw(sizes.shape(min_dims=1, min_side=1))
+    axis = draw(st.integers(0, len(shape) - 1))
+    size, count = shape[axis], draw(st.integers(0, 9))
+    chosen = (*shape[:axis], count, *shape[axis + 1 :])
+    indices = {"indices": Array(chosen, -size, size - 1, "int64"), "axis": axis}
+    return {"x": Array(shape), **indices} if name == "x" else {"g": Array(chosen), **indices, "size": size}
 
 
 @st.composite
@@ -284,6 +296,10 @@ CASES: dict[str, Case] = {
     "index": Case(lambda s: indexing(s, "index"), dtypes=ANY, exact=True),
     "index_add": Case(lambda s: indexing(s, "index_add"), terms=size_of("g"), dtypes=NUMBERS),
     "gather_rows": Case(gathering, dtypes=ANY, exact=True),
+    "take_along_axis": Case(lambda s: choosing(s, "x"), dtypes=ANY, exact=True),
+    "add_along_axis": Case(lambda s: choosing(s, "g"), terms=size_of("g"), dtypes=NUMBERS),
+    "cumsum": Case(lambda s: along_axis(s, "x", reverse=st.booleans()), terms=size_of("x"), dtypes=ANY, specials=True),
+    "argsort": Case(lambda s: along_axis(s, "x", descending=st.booleans()), dtypes=ANY, exact=True, specials=True),
     "concatenate": Case(joining, dtypes=ANY, exact=True),
     "assign": Case(lambda s: indexing(s, "assign"), dtypes=ANY, exact=True),
     "sum": Case(

@@ -137,8 +137,12 @@ def compare(what: str, found: list[Any], expected: list[Any]) -> None:
             continue
         tolerance = TOLERANCE[b.dtype.name]
         scale = float(np.abs(b[np.isfinite(b)]).max(initial=1.0))
-        if not np.allclose(a, b, rtol=tolerance, atol=tolerance * scale, equal_nan=True):
-            raise Difference(f"{what} {i}:\n{a}\nPyTorch's is\n{b}")
+        wrong = np.argwhere(~np.isclose(a, b, rtol=tolerance, atol=tolerance * scale, equal_nan=True))
+        if len(wrong):
+            place = tuple(wrong[0])
+            raise Difference(
+                f"{what} {i} at {place}: {a[place]}, PyTorch's is {b[place]}; {len(wrong)} of {a.size} differ"
+            )
 
 
 def total(outputs: list[Any], cotangents: list[np.ndarray]) -> Any:
@@ -263,6 +267,29 @@ OPS: dict[str, Entry] = {
     "squeeze.multiple": Entry(rg.squeeze, axes_of_none),
     "cat": Entry(rg.cat, legacy_empty),
     "__getitem__": Entry(lambda x, key: x[key]),
+    **same("moveaxis", "ravel", "unbind", "narrow", "flip", "fliplr", "flipud", "roll", "rot90", "repeat", "tile"),
+    **same("tril", "triu", "diag", "diagonal", "diag_embed", "trace", "unfold", "atleast_1d", "atleast_2d"),
+    **same("atleast_3d", "hstack", "vstack", "dstack", "column_stack"),
+    "repeat_interleave": Entry(rg.repeat_interleave, without("output_size")),
+    "movedim": Entry(rg.moveaxis),
+    "meshgrid.variadic_tensors": Entry(rg.meshgrid),
+    "meshgrid.list_of_tensors": Entry(rg.meshgrid),
+    **{f"nn.functional.pad.{m}": Entry(rg.pad) for m in ("constant", "reflect", "replicate")},
+    "nn.functional.pad.circular": Entry(
+        rg.pad, lambda x, pad, *_: "a circle that PyTorch shortens first" if min(pad) < 0 else None
+    ),
+    "nn.functional.pad.replicate_negative": Entry(rg.pad),
+    # along an axis
+    **{n: Entry(getattr(rg, n), without("dtype")) for n in ("cumsum", "cumprod", "prod")},
+    "logcumsumexp": Entry(rg.logcumsumexp, lambda x, dim: "PyTorch's derivative loses digits" if x.ndim > 1 else None),
+    **same("diff", "kthvalue"),
+    "sort": Entry(lambda x, dim=-1, descending=False, stable=True: rg.sort(x, dim, descending)),
+    "argsort": Entry(lambda x, dim=-1, descending=False, stable=True: rg.argsort(x, dim, descending)),
+    "topk": Entry(lambda x, k, dim=-1, largest=True, sorted=True: rg.topk(x, k, dim, largest)),
+    # by index and mask
+    "gather": Entry(rg.gather, lambda x, dim, index: None if index.ndim == x.ndim else "an index of other axes"),
+    **same("scatter_add", "index_select", "take", "index_add", "masked_fill", "masked_select"),
+    "take_along_dim": Entry(lambda x, indices, dim=None: rg.take_along_axis(x, indices, dim)),
     # products
     **same("matmul"),
     "mm": Entry(rg.matmul),

@@ -22,6 +22,8 @@ FAMILIES = (
     "product",
     "random",
     "reduction",
+    "scan",
+    "sorting",
     "update",
     "view",
 )

@@ -37,6 +37,44 @@ def gather_rows(x: Array, rows: Array) -> Array:
     return np.take(x, rows, axis=0)
 
 
+def _infer_along(name: str, x: Array, indices: Array, axis: int) -> tuple[int, ...]:
+    if x.ndim != indices.ndim or any(
+        n != m for i, (n, m) in enumerate(zip(x.shape, indices.shape, strict=True)) if i != axis
+    ):
+        raise ValueError(f"{name}: shapes {x.shape} and {indices.shape} must be equal but for axis {axis}")
+    return indices.shape
+
+
+def _places(indices: Array, axis: int) -> tuple[Array, ...]:
+    """The key that indexes by `indices` along an axis, and by the place itself along the others."""
+    grid = np.ogrid[tuple(slice(n) for n in indices.shape)]
+    return tuple(indices if i == axis else places for i, places in enumerate(grid))
+
+
+@kernel(
+    lambda x, indices, axis: Spec(_infer_along("take_along_axis", x, indices, axis), x.dtype),
+    arithmetic=False,
+)
+def take_along_axis(x: Array, indices: Array, axis: int) -> Array:
+    """x at `indices` along an axis, at each place of the others; int64 in [-n, n), shapes equal but for the axis."""
+    return x[_places(indices, axis)]
+
+
+def _infer_add_along(g: Array, indices: Array, axis: int, size: int) -> Spec:
+    shape = _infer_along("add_along_axis", g, indices, axis)
+    if g.shape != shape:
+        raise ValueError(f"add_along_axis: g {g.shape} and indices {shape} must have equal shapes")
+    return Spec((*shape[:axis], size, *shape[axis + 1 :]), g.dtype)
+
+
+@kernel(_infer_add_along)
+def add_along_axis(g: Array, indices: Array, axis: int, size: int) -> Array:
+    """Zeros, `size` of them along the axis, with g added at `indices`: the transpose of take_along_axis."""
+    y = np.zeros((*g.shape[:axis], size, *g.shape[axis + 1 :]), g.dtype)
+    np.add.at(y, _places(indices, axis), g)
+    return y
+
+
 def _infer_concatenate(arrays: tuple[Array, ...], axis: int) -> Spec:
     shapes = [tuple(a.shape) for a in arrays]
     if not arrays or any(s[:axis] + s[axis + 1 :] != shapes[0][:axis] + shapes[0][axis + 1 :] for s in shapes):

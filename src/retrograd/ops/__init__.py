@@ -3,17 +3,36 @@
 Importing this package attaches the operators and methods to Tensor.
 """
 
-from . import activation, creation, elementary, elementwise, index, loss, product, random, reduction, shape
+from . import (
+    activation,
+    arrange,
+    creation,
+    elementary,
+    elementwise,
+    gather,
+    index,
+    loss,
+    product,
+    random,
+    reduction,
+    scan,
+    shape,
+    sorting,
+)
 
 __all__ = [
     "activation",
+    "arrange",
     "creation",
     "elementary",
     "elementwise",
+    "gather",
     "index",
     "loss",
     "product",
     "random",
     "reduction",
+    "scan",
     "shape",
+    "sorting",
 ]

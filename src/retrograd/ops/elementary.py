@@ -175,7 +175,7 @@ for _symbol, _function in {"mod": remainder, "floordiv": floor_divide}.items():
 
 
 def _gap(a: Tensor, b: Tensor) -> Tensor:
-    return where(a == b, 0.0, a - b)  # of equal infinities too
+    return where((a == b) & isinf(a), 0.0, a - b)  # inf - inf is not a number
 
 
 # In terms of other ops

@@ -1,0 +1,194 @@
+"""Gathering and scattering along an axis by integer indices, and by masks."""
+
+from __future__ import annotations
+
+import builtins
+from typing import Any
+
+import numpy as np
+
+from ..kernels.spec import Array
+from ..tape import Node
+from ..tensor import Tensor
+from .arrange import at
+from .elementwise import where
+from .index import _index_add, _kept
+from .rule import Op, Operand, as_tensor_operand, method, normalize_axis, operands
+from .shape import broadcast_tensors, broadcast_to, flatten, reshape
+
+
+class TakeAlongAxis(Op):
+    name = "take_along_axis"
+    saves = (1,)
+
+    def forward(self, k: Any, x: Array, indices: Array, axis: int, size: int) -> Array:
+        return k.take_along_axis(x, indices, axis)
+
+    def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor, None]:
+        return _add_along_axis(g, *self.saved(ctx), **ctx.attributes), None
+
+    def jvp(self, ctx: Node, t: Tensor, _: None) -> Tensor:
+        return self(t, *self.saved(ctx), **ctx.attributes)
+
+
+class AddAlongAxis(Op):
+    """The transpose of TakeAlongAxis: zeros with g added at the indices."""
+
+    name = "add_along_axis"
+    saves = (1,)
+
+    def forward(self, k: Any, g: Array, indices: Array, axis: int, size: int) -> Array:
+        return k.add_along_axis(g, indices, axis, size)
+
+    def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor, None]:
+        return _take_along_axis(g, *self.saved(ctx), **ctx.attributes), None
+
+    def jvp(self, ctx: Node, t: Tensor, _: None) -> Tensor:
+        return self(t, *self.saved(ctx), **ctx.attributes)
+
+
+_take_along_axis, _add_along_axis = TakeAlongAxis(), AddAlongAxis()
+
+
+def _indices(name: str, index: Operand, size: int) -> Tensor:
+    """The indices of an axis, as int64.
+
+    Raises:
+        TypeError: they are not whole numbers. IndexError: one is out of range.
+    """
+    index = as_tensor_operand(name, index)
+    if index.dtype.kind not in "iu":
+        raise TypeError(f"{name}: indices are {index.dtype}, expected whole numbers")
+    if isinstance(index.array, np.ndarray) and index.size:  # while a step is traced there are no numbers to look at
+        low, high = int(index.array.min()), int(index.array.max())
+        if low < -size or high >= size:
+            raise IndexError(f"{name}: index {low if low < -size else high} is out of range for {size} elements")
+    return index.to(np.int64)
+
+
+@method
+def take_along_axis(x: Operand, indices: Operand, dim: int | None = -1) -> Tensor:
+    """x at `indices` along an axis, at each place of the others, as np.take_along_axis does.
+
+    Args:
+        x: any shape.
+        indices: whole numbers in [-n, n), n being the size of the axis; their shape and x's broadcast but for it.
+        dim: the axis; None for both as vectors, in C order.
+
+    Raises:
+        ValueError: the shapes do not fit. IndexError: an index is out of range.
+    """
+    x = as_tensor_operand("take_along_axis", x)
+    if dim is None:
+        return take_along_axis(flatten(x), flatten(as_tensor_operand("take_along_axis", indices)), 0)
+    if x.ndim == 0:
+        return reshape(take_along_axis(reshape(x, 1), reshape(as_tensor_operand("take_along_axis", indices), 1)), ())
+    axis = normalize_axis("take_along_axis", dim, x.ndim)
+    indices = _indices("take_along_axis", indices, x.shape[axis])
+    if indices.ndim != x.ndim:
+        raise ValueError(f"take_along_axis: indices of shape {indices.shape} need the {x.ndim} axes of shape {x.shape}")
+    if x.shape[:axis] + x.shape[axis + 1 :] != indices.shape[:axis] + indices.shape[axis + 1 :]:
+        others = [(*t.shape[:axis], 1, *t.shape[axis + 1 :]) for t in (x, indices)]
+        lead = np.broadcast_shapes(*others)
+        x = broadcast_to(x, (*lead[:axis], x.shape[axis], *lead[axis + 1 :]))
+        indices = broadcast_to(indices, (*lead[:axis], indices.shape[axis], *lead[axis + 1 :]))
+    return _take_along_axis(x, indices, axis=axis, size=x.shape[axis])
+
+
+def _corner(name: str, x: Tensor, index: Tensor, axis: int) -> tuple[slice, ...]:
+    """What of x the places of `index` lie in: x may be larger, but for the axis itself."""
+    if index.ndim != x.ndim or builtins.any(
+        n > m for i, (n, m) in enumerate(zip(index.shape, x.shape, strict=True)) if i != axis
+    ):
+        raise ValueError(f"{name}: index of shape {index.shape} must fit into shape {x.shape}, but for dim {axis}")
+    return tuple(slice(None) if i == axis else slice(n) for i, n in enumerate(index.shape))
+
+
+@method
+def gather(x: Operand, dim: int, index: Operand) -> Tensor:
+    """x at `index` along an axis, at each place of the index: for dim 0 of a matrix y[i, j] = x[index[i, j], j].
+
+    Raises:
+        ValueError: the index is larger than x in another axis. IndexError: an index is out of range.
+    """
+    x, index = as_tensor_operand("gather", x), as_tensor_operand("gather", index)
+    if x.ndim == 0 or index.ndim == 0:
+        return reshape(gather(reshape(x, -1), dim, reshape(index, -1)), index.shape)
+    axis = normalize_axis("gather", dim, x.ndim)
+    index = _indices("gather", index, x.shape[axis])
+    corner = x[_corner("gather", x, index, axis)]
+    return _take_along_axis(corner, index, axis=axis, size=x.shape[axis])
+
+
+@method
+def scatter_add(x: Operand, dim: int, index: Operand, src: Operand) -> Tensor:
+    """x with src added at `index` along an axis, the transpose of gather: y[index[i, j], j] += src[i, j] for dim 0.
+
+    Raises:
+        ValueError: the index is larger than x in another axis, or than src. IndexError: an index is out of range.
+    """
+    x, src = operands("scatter_add", x, src)
+    index = as_tensor_operand("scatter_add", index)
+    if x.ndim == 0:
+        return reshape(scatter_add(reshape(x, 1), dim, reshape(index, -1), reshape(src, -1)), ())
+    axis = normalize_axis("scatter_add", dim, x.ndim)
+    index = _indices("scatter_add", index, x.shape[axis])
+    corner = _corner("scatter_add", x, index, axis)
+    if src.ndim != index.ndim or builtins.any(n > m for n, m in zip(index.shape, src.shape, strict=True)):
+        raise ValueError(f"scatter_add: index of shape {index.shape} must fit into src of shape {src.shape}")
+    given = src[tuple(slice(n) for n in index.shape)]
+    added = _add_along_axis(given, index, axis=axis, size=x.shape[axis])
+    return x + (added if added.shape == x.shape else _index_add(added, key=corner, shape=x.shape))
+
+
+@method
+def index_select(x: Operand, dim: int, index: Operand) -> Tensor:
+    """The slices of x along an axis at the indices, a vector of whole numbers."""
+    x = as_tensor_operand("index_select", x)
+    if x.ndim == 0:
+        return reshape(index_select(reshape(x, 1), 0, index), ())
+    axis = normalize_axis("index_select", dim, x.ndim)
+    return x[at(axis, reshape(_indices("index_select", index, x.shape[axis]), -1).array)]
+
+
+@method
+def take(x: Operand, indices: Operand, dim: int | None = None) -> Tensor:
+    """x at the indices along an axis; of x in C order where dim is None. As np.take."""
+    x = as_tensor_operand("take", x)
+    if dim is None:
+        x, dim = flatten(x), 0
+    axis = normalize_axis("take", dim, x.ndim)
+    return x[at(axis, _indices("take", indices, x.shape[axis]).array)]
+
+
+@method
+def index_add(x: Operand, dim: int, index: Operand, source: Operand, alpha: float = 1) -> Tensor:
+    """x with alpha * source's slices along an axis added at the indices, which add up where one repeats.
+
+    Raises:
+        ValueError: source has another shape than x[index] along that axis. IndexError: an index is out of range.
+    """
+    x, source = operands("index_add", x, source)
+    index = as_tensor_operand("index_add", index)
+    if x.ndim == 0:
+        return reshape(index_add(reshape(x, 1), 0, reshape(index, -1), reshape(source, -1), alpha), ())
+    axis = normalize_axis("index_add", dim, x.ndim)
+    index = reshape(_indices("index_add", index, x.shape[axis]), -1)
+    expected = (*x.shape[:axis], index.size, *x.shape[axis + 1 :])
+    if source.shape != expected:
+        raise ValueError(f"index_add: source has shape {source.shape}, expected {expected}")
+    return x + _index_add(source * alpha if alpha != 1 else source, key=_kept(at(axis, index.array)), shape=x.shape)
+
+
+@method
+def masked_fill(x: Operand, mask: Operand, value: Operand) -> Tensor:
+    """x with `value` where the boolean mask holds; shapes broadcast."""
+    x = as_tensor_operand("masked_fill", x)
+    return where(mask, as_tensor_operand("masked_fill", value, x).to(x.dtype), x)
+
+
+@method
+def masked_select(x: Operand, mask: Operand) -> Tensor:
+    """The elements of x where the boolean mask holds, in C order, as a vector; shapes broadcast."""
+    x, mask = broadcast_tensors(as_tensor_operand("masked_select", x), as_tensor_operand("masked_select", mask))
+    return x[mask]
