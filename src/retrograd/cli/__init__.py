@@ -168,7 +168,8 @@ def _add_train(commands: Any) -> None:
     add = parser.add_argument_group("output").add_argument
     add("--out", metavar="FILE", help="write the model here, as .safetensors")
     add("--json", metavar="FILE", help="write the metrics of every epoch and of the test here")
-    add("--quiet", action="store_true", help="print only the result of the test")
+    add("--report", action="store_true", help="print whose fault the error is, layer by layer: the gradient report")
+    add("--quiet", action="store_true", help="print only the result of the test, and the report")
 
 
 def _add_predict(commands: Any) -> None:

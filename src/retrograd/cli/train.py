@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import os
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import __version__, backends, data, optim
+from .. import __version__, backends, data, inspect, optim
 from ..kernels.spec import Array
 from ..nn import functional as F
 from ..ops.random import manual_seed
@@ -54,13 +55,16 @@ def run(args: argparse.Namespace) -> None:
     inputs = preprocessing(table)
     training, validation, test = ((inputs[part], target.values[part]) for part in rows)
     began = time.perf_counter()
-    history, best = fit(model, training, validation, args)
+    with _watched(model, len(training[0]), args) as watch:
+        history, best = fit(model, training, validation, args)
     seconds = time.perf_counter() - began
     result = score(model, *test) if len(test[0]) else None
     rate = len(rows[0]) * len(history) / seconds
     if not args.quiet:
         print(_outcome(history, best, seconds, rate))
     print(_verdict(result, len(test[0])))
+    if watch is not None:
+        print(f"\n{watch.report()}\n")
     if args.out:
         model.save(args.out)
     if args.json:
@@ -70,12 +74,21 @@ def run(args: argparse.Namespace) -> None:
             "held_out": result,
             "timings": {"training_seconds": seconds, "rows_per_second": rate},
         }
+        if watch is not None:
+            metrics["report"] = watch.report().to_dict()
         with opened(args.json) as file:
             file.write(json.dumps(metrics, indent=2, allow_nan=False) + "\n")
     if not args.quiet:
         if args.json:
             print(f"metrics    {args.json}")
         print(f"model      {args.out}" if args.out else "model      not saved; --out model.safetensors keeps it")
+
+
+def _watched(model: Model, rows: int, args: argparse.Namespace) -> contextlib.AbstractContextManager[Any]:
+    """A watch on the first step of each epoch, or None where no report was asked for."""
+    if not args.report:
+        return contextlib.nullcontext()
+    return inspect.watch(model.network, every=-(-rows // args.batch_size))
 
 
 def fit(

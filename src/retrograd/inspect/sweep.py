@@ -98,7 +98,7 @@ def _measured(
     probe = Probe(model, histograms)
     try:
         probe.attach([loss])
-        gradients = _gradients(loss)
+        gradients = gradients_of(loss)
     finally:
         probe.detach()
         for mask in masks:
@@ -107,7 +107,7 @@ def _measured(
     return probe.reading(), gradients
 
 
-def _gradients(loss: Tensor) -> dict[Tensor, Tensor]:
+def gradients_of(loss: Tensor) -> dict[Tensor, Tensor]:
     """The gradient of each leaf that the loss comes from; no leaf keeps it."""
     leaves = {where for node in nodes_of([loss]) for where in node.inputs if isinstance(where, Tensor)}
     before = {leaf: leaf.grad for leaf in leaves}

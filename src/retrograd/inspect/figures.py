@@ -1,0 +1,172 @@
+"""Figures of reports and watched runs, by matplotlib (the extra retrograd[inspect]).
+
+Each function returns a matplotlib Figure, for savefig() or a notebook. Backgrounds are transparent, and lines and text
+of a grey that shows on white and on black; colours are Okabe and Ito's, and a part of viridis, told apart by any eye.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .history import Watch
+from .responsibility import LayerReport, Report
+
+_GREY = "#808080"
+_BLUE, _ORANGE = "#0072B2", "#E69F00"
+_MOST_LABELS = 24
+
+
+def responsibility(report: Report) -> Any:
+    """Bars: each layer's share of the first-order contributions, and of the squared gradient norm."""
+    layers = report.layers
+    figure, axes = _figure(6.4, 1.4 + 0.3 * min(len(layers), 40))
+    y = np.arange(len(layers))
+    for shift, shares, colour, label in (
+        (-0.2, [layer.responsibility for layer in layers], _BLUE, "|θ·∂L/∂θ|"),
+        (0.2, [layer.gradient_share for layer in layers], _ORANGE, "squared gradient norm"),
+    ):
+        axes.barh(y + shift, np.multiply(_finite(shares), 100), height=0.4, color=colour, label=label)
+    _label_layers(axes.yaxis, layers)
+    axes.invert_yaxis()
+    axes.set_xlabel("share of responsibility, %")
+    axes.set_title(_title(report), loc="left", fontsize=10, color=_GREY)
+    _legend(axes, title="share of")
+    return figure
+
+
+def signal(watch: Watch | Sequence[Report]) -> Any:
+    """Lines: the size of the signal that arrives at each layer, on a logarithmic scale, one line a step."""
+    reports = _signals(watch)
+    layers = reports[-1].layers
+    figure, axes = _figure(6.4, 3.6)
+    chosen = [reports[i] for i in np.unique(np.linspace(0, len(reports) - 1, 8).astype(int))]
+    colours = _gradation(len(chosen))
+    for report, colour in zip(chosen, colours, strict=True):
+        values = _positive([layer.arriving for layer in report.layers])
+        axes.plot(range(len(values)), values, marker="o", markersize=3, color=colour, label=str(report.step))
+    axes.set_yscale("log")
+    _label_layers(axes.xaxis, layers)
+    axes.set_xlabel("layer, the loss on the right")
+    axes.set_ylabel("signal")
+    axes.set_title(_title(reports[-1]), loc="left", fontsize=10, color=_GREY)
+    _legend(axes, title="step")
+    return figure
+
+
+def heat_map(watch: Watch | Sequence[Report]) -> Any:
+    """A map: the size of the signal at each layer and measured step, on a logarithmic scale; white where there is none
+    or where it is not finite."""
+    from matplotlib.colors import LogNorm
+
+    reports = _signals(watch)
+    layers = reports[-1].layers
+    values = np.array([_positive([layer.arriving for layer in report.layers]) for report in reports]).T
+    figure, axes = _figure(6.4, 1.4 + 0.24 * min(len(layers), 40))
+    known = values[np.isfinite(values)]
+    low, high = (known.min(), known.max()) if known.size else (0.1, 1.0)
+    norm = LogNorm(low, high if high > low else low * 10)
+    image = axes.imshow(values, aspect="auto", norm=norm, cmap="viridis", interpolation="nearest")
+    _label_layers(axes.yaxis, layers)
+    ticks = np.unique(np.linspace(0, len(reports) - 1, 7).astype(int))
+    axes.set_xticks(ticks, [str(reports[i].step) for i in ticks])
+    axes.set_xlabel("step")
+    bar = figure.colorbar(image, ax=axes)
+    bar.set_label("signal", color=_GREY)
+    bar.ax.tick_params(colors=_GREY)
+    bar.outline.set_edgecolor(_GREY)
+    axes.set_title(_title(reports[-1]), loc="left", fontsize=10, color=_GREY)
+    return figure
+
+
+def histograms(report: Report) -> Any:
+    """For each layer, how its activations and the signals that arrived are distributed.
+
+    Raises:
+        ValueError: the report kept none: ask report() or watch() for histograms=True.
+    """
+    layers = [layer for layer in report.layers if layer.signals is not None]
+    if not layers:
+        raise ValueError("histograms: this report kept no values; ask report() or watch() for histograms=True")
+    figure, grid = _figure(6.4, 0.6 + 1.3 * len(layers), rows=len(layers), columns=2)
+    for row, layer in zip(grid, layers, strict=True):
+        for axes, values, colour in ((row[0], layer.activations, _BLUE), (row[1], layer.signals, _ORANGE)):
+            if values is None:
+                axes.text(0.5, 0.5, "not kept", ha="center", va="center", color=_GREY, transform=axes.transAxes)
+            else:
+                axes.hist(values[np.isfinite(values)], bins=40, color=colour)
+                axes.set_yscale("log")
+        row[0].set_ylabel(_name(layer), color=_GREY)
+    for axes, title in zip(grid[0], ("activations", "signals that arrive"), strict=True):
+        axes.set_title(title, fontsize=10, color=_GREY)
+    return figure
+
+
+def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Any, Any]:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ImportError("inspect: figures need matplotlib; pip install 'retrograd[inspect]'") from None
+    figure = Figure((width, height), dpi=120, layout="constrained", facecolor="none")
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.set_facecolor("none")
+        axes.tick_params(colors=_GREY, labelsize=8, which="both")
+        for spine in axes.spines.values():
+            spine.set_edgecolor(_GREY)
+        for label in (axes.xaxis.label, axes.yaxis.label):
+            label.set_color(_GREY)
+    return figure, grid if rows * columns > 1 else grid[0][0]
+
+
+def _legend(axes: Any, title: str) -> None:
+    legend = axes.legend(
+        title=title, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=8, labelcolor=_GREY
+    )
+    legend.get_title().set(color=_GREY, fontsize=8)
+
+
+def _label_layers(axis: Any, layers: Sequence[LayerReport]) -> None:
+    every = -(-len(layers) // _MOST_LABELS)
+    places = range(0, len(layers), every)
+    names = [_name(layers[i]) for i in places]
+    turned = axis.axis_name == "x" and max(map(len, names)) * len(names) > 60
+    axis.set_ticks(places, names, rotation=90 if turned else 0)
+
+
+def _name(layer: LayerReport) -> str:
+    return layer.path or layer.kind
+
+
+def _title(report: Report) -> str:
+    return report.verdict if report.step is None else f"{report.verdict}, at step {report.step}"
+
+
+def _signals(watch: Watch | Sequence[Report]) -> Sequence[Report]:
+    """The reports that know the signal.
+
+    Raises:
+        ValueError: there are none.
+    """
+    reports = watch.reports if isinstance(watch, Watch) else watch
+    known = [report for report in reports if any(layer.arriving is not None for layer in report.layers)]
+    if not known:
+        raise ValueError("inspect: no step with its signals was measured; run a training inside watch()")
+    return known
+
+
+def _finite(values: Sequence[float]) -> list[float]:
+    return [value if np.isfinite(value) else 0.0 for value in values]
+
+
+def _positive(values: Sequence[float | None]) -> list[float]:
+    return [value if value and np.isfinite(value) else np.nan for value in values]
+
+
+def _gradation(count: int) -> list[Any]:
+    """Colours from early to late, none of them too dark or too bright for either background."""
+    from matplotlib import colormaps
+
+    return [colormaps["viridis"](x) for x in np.linspace(0.25, 0.8, count)]
