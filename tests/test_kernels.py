@@ -117,6 +117,20 @@ def dense(draw: Any, sizes: Sizes, backward: bool = False) -> Call:
 
 
 @st.composite
+def matrices(
+    draw: Any, sizes: Sizes, square: bool = False, tall: bool = False, columns: int = 0, **options: Any
+) -> Call:
+    """Matrices, few and small."""
+    m, n = draw(st.integers(0, 5)), draw(st.integers(0, 5))
+    m, n = (n, n) if square else (max(m, n), n) if tall else (m, n)
+    # a layout that repeats the first of an axis is to repeat matrices, not rows, which would make them singular
+    lead = draw(st.sampled_from([(2,), (2, 3), (0,)] if square else [(), (2,), (2, 3), (0,)]))
+    if columns:
+        return {"a": Array((*lead, n, n)), "b": Array((*lead, n, columns))}
+    return {"q" if tall else "x": Array((*lead, m, n)), **options}
+
+
+@st.composite
 def pointwise_loss(draw: Any, sizes: Sizes, **options: Any) -> Call:
     call = draw(
         equal(sizes, "x", "target", reduction=REDUCTION, need_grad=st.booleans(), count=st.sampled_from([0, 7]))
@@ -300,6 +314,13 @@ CASES: dict[str, Case] = {
     "add_along_axis": Case(lambda s: choosing(s, "g"), terms=size_of("g"), dtypes=NUMBERS),
     "cumsum": Case(lambda s: along_axis(s, "x", reverse=st.booleans()), terms=size_of("x"), dtypes=ANY, specials=True),
     "argsort": Case(lambda s: along_axis(s, "x", descending=st.booleans()), dtypes=ANY, exact=True, specials=True),
+    **{name: Case(lambda s: matrices(s, square=True), exact=True) for name in ("eigh", "det", "slogdet", "cofactor")},
+    "inv": Case(lambda s: matrices(s, square=True), exact=True),
+    "cholesky": Case(lambda s: s.shape(max_dims=1).map(lambda n: {"x": Array((*n, 1, 1), 0.5)}), exact=True),
+    "solve": Case(lambda s: matrices(s, square=True, columns=3), exact=True),
+    **{name: Case(matrices, exact=True) for name in ("qr", "svd")},
+    "complement": Case(lambda s: matrices(s, tall=True), exact=True),
+    "pinv": Case(lambda s: matrices(s, rtol=1e-6), exact=True),
     "concatenate": Case(joining, dtypes=ANY, exact=True),
     "assign": Case(lambda s: indexing(s, "assign"), dtypes=ANY, exact=True),
     "sum": Case(

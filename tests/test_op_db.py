@@ -34,10 +34,14 @@ class Entry(NamedTuple):
     Attributes:
         ours: what is called with a sample's input, arguments and keyword arguments, its tensors being ours.
         omit: the reason to leave a sample out, or None; called with the sample's, in PyTorch's tensors.
+        around: what makes of ours and of theirs the function that is compared.
+        order: up to which order derivatives are compared: 1 where PyTorch's second one is not a number.
     """
 
     ours: Callable[..., Any]
     omit: Callable[..., Why] = lambda *args, **kwargs: None
+    around: Callable[[Callable[..., Any]], Callable[..., Any]] = lambda function: function
+    order: int = 2
 
 
 def without(*keywords: str) -> Callable[..., Why]:
@@ -99,14 +103,14 @@ class Sample:
 
     def theirs(self, leaves: list[Any]) -> list[Any]:
         args, kwargs = replaced(self.call, lambda t: leaves[self.places[id(t)]] if id(t) in self.places else t)
-        return list(tensors_in(self.process(self.op.op(*args, **kwargs))))
+        return list(tensors_in(self.process(self.entry.around(self.op.op)(*args, **kwargs))))
 
     def ours(self, leaves: list[rg.Tensor]) -> list[rg.Tensor]:
         def change(t: Any) -> Any:
             return leaves[self.places[id(t)]] if id(t) in self.places else rg.from_numpy(t.detach().numpy())
 
         args, kwargs = replaced(self.call, change)
-        return list(tensors_in(self.process(self.entry.ours(*args, **kwargs))))
+        return list(tensors_in(self.process(self.entry.around(self.entry.ours)(*args, **kwargs))))
 
 
 def array(tensor: Any) -> np.ndarray:
@@ -187,7 +191,7 @@ def check(sample: Sample) -> None:
     smooth = [i for i, t in enumerate(expected) if t.requires_grad]
     expected, found = [expected[i] for i in smooth], [found[i] for i in smooth]
     cotangents = noise(expected)
-    twice = sample.op.supports_gradgrad
+    twice = sample.op.supports_gradgrad and sample.entry.order > 1
     expected_gradients = their_gradients(total(expected, cotangents), theirs, create_graph=twice)
     gradients = our_gradients(total(found, cotangents), ours, create_graph=True)
     compare("gradient", [array(t) for t in gradients], [array(t) for t in expected_gradients])
@@ -210,6 +214,16 @@ def check(sample: Sample) -> None:
 
 
 # The ops
+
+
+def symmetric(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of symmetric matrices as one of any: how a derivative by a part that is not read is given differs."""
+    return lambda x, *args, **kwargs: function((x + x.mT) * 0.5, *args, **kwargs)
+
+
+def first(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The first of a function's results."""
+    return lambda *args, **kwargs: function(*args, **kwargs)[0]
 
 
 def same(*names: str) -> dict[str, Entry]:
@@ -296,6 +310,32 @@ OPS: dict[str, Entry] = {
     "bmm": Entry(rg.matmul),
     "mv": Entry(rg.matmul),
     "__rmatmul__": Entry(lambda a, b: b @ a),
+    **same("inner", "outer", "dot", "vdot", "kron"),
+    "einsum": Entry(lambda tensors, subscripts: rg.einsum(subscripts, *tensors)),
+    "tensordot": Entry(
+        rg.tensordot, lambda a, b, dims: "an axis of 1 beside one of 2" if a.shape == (1, 1, 1) else None
+    ),
+    "cross": Entry(lambda a, b, dim=-1: rg.cross(a, b, dim)),
+    "linalg.cross": Entry(rg.cross),
+    "linalg.vecdot": Entry(rg.vecdot),
+    "linalg.multi_dot": Entry(rg.linalg.multi_dot),
+    # norms
+    "linalg.vector_norm": Entry(rg.linalg.vector_norm, without("dtype")),
+    "linalg.matrix_norm": Entry(rg.linalg.matrix_norm, without("dtype")),
+    "linalg.norm": Entry(rg.linalg.norm, without("dtype")),
+    "linalg.norm.subgradients_at_zero": Entry(rg.linalg.norm, without("dtype"), order=1),
+    # linear algebra
+    **{f"linalg.{n}": Entry(getattr(rg.linalg, n)) for n in ("inv", "solve", "solve_triangular", "det", "slogdet")},
+    **{f"linalg.{n}": Entry(getattr(rg.linalg, n)) for n in ("matrix_power", "svdvals", "diagonal")},
+    "logdet": Entry(rg.linalg.logdet),
+    "linalg.cholesky": Entry(rg.linalg.cholesky, around=symmetric),
+    "linalg.qr": Entry(rg.linalg.qr),
+    "linalg.eigh": Entry(rg.linalg.eigh, around=symmetric),
+    "linalg.eigvalsh": Entry(rg.linalg.eigvalsh, around=symmetric),
+    "linalg.svd": Entry(rg.linalg.svd),
+    "linalg.pinv": Entry(rg.linalg.pinv),
+    "pinverse": Entry(rg.linalg.pinv),
+    "linalg.lstsq.grad_oriented": Entry(lambda a, b, driver: [rg.linalg.lstsq(a, b)], around=first),
     # layers and losses
     **{
         f"nn.functional.{n}": Entry(getattr(F, n)) for n in ("relu", "leaky_relu", "gelu", "silu", "softplus", "linear")

@@ -12,6 +12,7 @@ from . import autograd, backends, data, inspect, kernels, nn, optim
 from .autograd.functional import grad, hessian, hvp, jacobian, jvp, linearize, stop_gradient, value_and_grad, vjp
 from .backends import get_num_threads, set_num_threads
 from .dtypes import bool_, float32, float64, get_default_dtype, int32, int64, set_default_dtype
+from .ops import linalg
 from .ops.activation import gelu, leaky_relu, relu, sigmoid, silu, softplus, tanh
 from .ops.arrange import (
     at,
@@ -46,6 +47,18 @@ from .ops.arrange import (
     unbind,
     unfold,
     vstack,
+)
+from .ops.contraction import (
+    cross,
+    dot,
+    einsum,
+    inner,
+    kron,
+    outer,
+    tensordot,
+    vdot,
+    vecdot,
+    vector_norm,
 )
 from .ops.creation import (
     arange,
@@ -266,6 +279,7 @@ __all__ = [
     "copysign",
     "cos",
     "cosh",
+    "cross",
     "cumprod",
     "cumsum",
     "data",
@@ -276,7 +290,9 @@ __all__ = [
     "diagonal",
     "diff",
     "divide",
+    "dot",
     "dstack",
+    "einsum",
     "empty",
     "empty_like",
     "enable_grad",
@@ -314,6 +330,7 @@ __all__ = [
     "hypot",
     "index_add",
     "index_select",
+    "inner",
     "inspect",
     "int32",
     "int64",
@@ -324,11 +341,13 @@ __all__ = [
     "jacobian",
     "jvp",
     "kernels",
+    "kron",
     "kthvalue",
     "leaky_relu",
     "lerp",
     "less",
     "less_equal",
+    "linalg",
     "linear",
     "linearize",
     "linspace",
@@ -368,6 +387,7 @@ __all__ = [
     "ones",
     "ones_like",
     "optim",
+    "outer",
     "pad",
     "permute",
     "power",
@@ -419,6 +439,7 @@ __all__ = [
     "tan",
     "tanh",
     "tensor",
+    "tensordot",
     "tile",
     "topk",
     "trace",
@@ -431,6 +452,9 @@ __all__ = [
     "unsqueeze",
     "value_and_grad",
     "var",
+    "vdot",
+    "vecdot",
+    "vector_norm",
     "view",
     "vjp",
     "vstack",

@@ -18,6 +18,7 @@ FAMILIES = (
     "elementary",
     "elementwise",
     "index",
+    "linalg",
     "loss",
     "product",
     "random",

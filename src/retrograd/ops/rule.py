@@ -39,6 +39,7 @@ OPERANDS = (Tensor, Array, np.generic, bool, int, float, list, tuple)
 """What an op takes: tensors, and what as_tensor_operand makes tensors of."""
 
 OUTPUT = -1
+"""The first output, among what a rule saves; OUTPUT - 1 is the second, and so on."""
 
 
 def _jvp_of_linear(self: Op, ctx: Node, *tangents: Tensor | None) -> Any:
@@ -60,7 +61,7 @@ class Op:
 
     Attributes:
         name: what errors and graphs call it; the class's name unless it is given.
-        saves: which of the operands (by position) and OUTPUT the vjp reads; nothing else is kept alive.
+        saves: which operands (by position) and outputs (OUTPUT) the vjp reads; nothing else is kept alive.
         residuals: how many of the arrays that `forward` returns, the last ones, are kept for `vjp_kernels` only.
         view: whether the output shares the first operand's memory.
         fresh: whether what `vjp_kernels` returns is newly made, held by nothing else.
@@ -126,7 +127,7 @@ class Op:
         """What a node saved, as tensors that hang on the graph where the originals did, in the order of `saves`."""
         tensors = []
         for i, array, (counter, _) in zip(self.saves, ctx.arrays, ctx.versions, strict=True):
-            where = (ctx, 0) if i == OUTPUT else ctx.inputs[i]
+            where = (ctx, OUTPUT - i) if i < 0 else ctx.inputs[i]
             if isinstance(where, Tensor):
                 tensors.append(where)
                 continue
@@ -155,7 +156,7 @@ class Op:
                 shapes.append(t.array.shape)
         arrays, versions = [], []
         for i in self.saves:
-            t = results[0] if i == OUTPUT else operands[i]
+            t = results[OUTPUT - i] if i < 0 else operands[i]
             arrays.append(t.array)
             versions.append((t._version, t._version[0]))
         node = Node(self, attributes, inputs, shapes, arrays, versions, residuals, len(results))
