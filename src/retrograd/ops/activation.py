@@ -1,7 +1,7 @@
 """Activations, elementwise.
 
-The derivative of each is an op of its own, ActivationSlope, with a closed form of the second derivative: so the vjp can
-be differentiated as often as one likes, while a first derivative takes the one fused kernel.
+The product with the derivative of each is an op of its own, TimesSlope, with a closed form of the second derivative: so
+both modes can be differentiated as often as one likes, and take one fused kernel at first order.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from ..kernels.activation import ACTIVATIONS, FROM_OUTPUT
 from ..kernels.spec import Array
 from ..tape import Node
 from ..tensor import Tensor
-from .elementwise import Elementwise, exp, where
-from .rule import OUTPUT, Operand, floating, method
+from .elementwise import exp, where
+from .rule import OUTPUT, Op, Operand, floating, method
 
 
-class Activation(Elementwise):
+class Activation(Op):
     """An activation by name; it saves its output or its input, whichever its derivative is a function of."""
+
+    fresh = True
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -28,36 +30,52 @@ class Activation(Elementwise):
     def forward(self, k: Any, x: Array, alpha: float = 0.0) -> Array:
         return k.activation_forward(x, self.name, alpha)
 
-    def partial(self, ctx: Node, i: int) -> Tensor:
-        (s,) = self.saved(ctx)
-        return slope(s, self.name, ctx.attributes.get("alpha", 0.0))
+    def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor]:
+        return (self.jvp(ctx, g),)
 
-    fresh = True
+    def jvp(self, ctx: Node, t: Tensor) -> Tensor:
+        (s,) = self.saved(ctx)
+        return times_slope(t, s, self.name, ctx.attributes.get("alpha", 0.0))
 
     def vjp_kernels(self, k: Any, ctx: Node, g: Array) -> tuple[Array]:
         return (k.activation_backward(g, ctx.arrays[0], self.name, ctx.attributes.get("alpha", 0.0)),)
 
 
-class ActivationSlope(Elementwise):
-    """The derivative of an activation, at its output or input as the activation saves it."""
+class TimesSlope(Op):
+    """A factor times the derivative of an activation, at its output or input as the activation saves it."""
 
-    saves = (0,)
+    saves = (0, 1)
 
-    def forward(self, k: Any, s: Array, activation: str, alpha: float) -> Array:
-        return k.activation_backward(k.full(s.shape, 1.0, s.dtype), s, activation, alpha)
+    def forward(self, k: Any, g: Array, s: Array, activation: str, alpha: float) -> Array:
+        return k.activation_backward(g, s, activation, alpha)
 
-    def partial(self, ctx: Node, i: int) -> Tensor:
-        (s,) = self.saved(ctx)
+    def vjp(self, ctx: Node, c: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        g, s = self.saved(ctx)
+        return (
+            _times_slope(c, s, **ctx.attributes) if ctx.needs(0) else None,
+            c * g * self._curvature(ctx, s) if ctx.needs(1) else None,
+        )
+
+    def jvp(self, ctx: Node, tg: Tensor | None, ts: Tensor | None) -> Tensor:
+        g, s = self.saved(ctx)
+        t = None if tg is None else _times_slope(tg, s, **ctx.attributes)
+        if ts is None:
+            return t
+        bend = ts * g * self._curvature(ctx, s)
+        return bend if t is None else t + bend
+
+    def _curvature(self, ctx: Node, s: Tensor) -> Tensor:
         return _CURVATURE[ctx["activation"]](s, ctx["alpha"])
 
 
 _activations = {name: Activation(name) for name in ACTIVATIONS if name != "identity"}
-_slope = ActivationSlope()
+_times_slope = TimesSlope()
 
 
-def slope(s: Tensor, activation: str, alpha: float = 0.0) -> Tensor:
-    """The derivative of an activation, given what it saves: its output for those in FROM_OUTPUT, else its input."""
-    return _slope(s, activation=activation, alpha=alpha)
+def times_slope(g: Tensor, s: Tensor, activation: str, alpha: float = 0.0) -> Tensor:
+    """g times the derivative of an activation, given what it saves: its output for those in FROM_OUTPUT, else its
+    input."""
+    return _times_slope(g, s, activation=activation, alpha=alpha)
 
 
 def _flat(s: Tensor, alpha: float) -> Tensor:

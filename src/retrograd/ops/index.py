@@ -48,7 +48,11 @@ class IndexAdd(Op):
     linear = True
 
     def forward(self, k: Any, g: Array, key: Any, shape: tuple[int, ...]) -> Array:
-        return k.index_add(g, key, shape)
+        if not is_basic(key):
+            return k.index_add(g, key, shape)
+        y = k.full(shape, 0.0, g.dtype)  # no place is named twice
+        k.assign(k.slice_view(y, key), g, ...)
+        return y
 
     def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor]:
         return (_take(g, ctx["key"]),)

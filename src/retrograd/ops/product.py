@@ -12,7 +12,7 @@ from ..kernels.activation import FROM_OUTPUT
 from ..kernels.spec import Array
 from ..tape import Node
 from ..tensor import Tensor
-from .activation import gelu, leaky_relu, silu, slope, softplus
+from .activation import gelu, leaky_relu, silu, softplus, times_slope
 from .rule import OUTPUT, Op, Operand, method, operands
 from .shape import broadcast_to, reshape, sum_arrays_to, sum_to, transpose, unsqueeze
 
@@ -66,7 +66,7 @@ class Linear(Op):
     def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         x, w, *y = self.saved(ctx)
         if y:
-            g = g * slope(y[0], self.activation)
+            g = times_slope(g, y[0], self.activation)
         return (
             _matmul(g, w) if ctx.needs(0) else None,
             _matmul(transpose(g, 0, 1), x) if ctx.needs(1) else None,
@@ -83,7 +83,7 @@ class Linear(Op):
             t = _linear["identity"](x, tw, tb)
         else:
             t = broadcast_to(tb, (x.shape[0], w.shape[0]))
-        return t * slope(y[0], self.activation) if y else t
+        return times_slope(t, y[0], self.activation) if y else t
 
     def vjp_kernels(self, k: Any, ctx: Node, g: Array) -> tuple[Array | None, ...]:
         x, w, *y = ctx.arrays
