@@ -22,7 +22,7 @@ _MOST_LABELS = 24
 def responsibility(report: Report) -> Any:
     """Bars: each layer's share of the first-order contributions, and of the squared gradient norm."""
     layers = report.layers
-    figure, axes = _figure(6.4, 1.4 + 0.3 * min(len(layers), 40))
+    figure, axes = _figure(6.4, 1.4 + 0.3 * min(len(layers), 16))
     y = np.arange(len(layers))
     for shift, shares, colour, label in (
         (-0.2, [layer.responsibility for layer in layers], _BLUE, "|θ·∂L/∂θ|"),
@@ -30,7 +30,8 @@ def responsibility(report: Report) -> Any:
     ):
         axes.barh(y + shift, np.multiply(_finite(shares), 100), height=0.4, color=colour, label=label)
     _label_layers(axes.yaxis, layers)
-    axes.invert_yaxis()
+    axes.set_ylim(len(layers) - 0.4, -0.6)
+    axes.set_ylabel("layer")
     axes.set_xlabel("share of responsibility, %")
     axes.set_title(_title(report), loc="left", fontsize=10, color=_GREY)
     _legend(axes, title="share of")
@@ -47,7 +48,7 @@ def signal(watch: Watch | Sequence[Report]) -> Any:
     for report, colour in zip(chosen, colours, strict=True):
         values = _positive([layer.arriving for layer in report.layers])
         axes.plot(range(len(values)), values, marker="o", markersize=3, color=colour, label=str(report.step))
-    axes.set_yscale("log")
+    _whole_decades(axes, [layer.arriving for report in chosen for layer in report.layers])
     _label_layers(axes.xaxis, layers)
     axes.set_xlabel("layer, the loss on the right")
     axes.set_ylabel("signal")
@@ -57,25 +58,28 @@ def signal(watch: Watch | Sequence[Report]) -> Any:
 
 
 def heat_map(watch: Watch | Sequence[Report]) -> Any:
-    """A map: the size of the signal at each layer and measured step, on a logarithmic scale; white where there is none
-    or where it is not finite."""
+    """A map: the size of the signal at each layer and measured step, on a logarithmic scale; grey where there is
+    none, or where it is not finite."""
+    from matplotlib import colormaps
     from matplotlib.colors import LogNorm
 
     reports = _signals(watch)
     layers = reports[-1].layers
     values = np.array([_positive([layer.arriving for layer in report.layers]) for report in reports]).T
-    figure, axes = _figure(6.4, 1.4 + 0.24 * min(len(layers), 40))
+    figure, axes = _figure(6.4, 1.4 + 0.24 * min(len(layers), 20))
     known = values[np.isfinite(values)]
     low, high = (known.min(), known.max()) if known.size else (0.1, 1.0)
     norm = LogNorm(low, high if high > low else low * 10)
-    image = axes.imshow(values, aspect="auto", norm=norm, cmap="viridis", interpolation="nearest")
+    colours = colormaps["viridis"].with_extremes(bad="#b0b0b0")
+    image = axes.imshow(values, aspect="auto", norm=norm, cmap=colours, interpolation="nearest")
     _label_layers(axes.yaxis, layers)
     ticks = np.unique(np.linspace(0, len(reports) - 1, 7).astype(int))
     axes.set_xticks(ticks, [str(reports[i].step) for i in ticks])
-    axes.set_xlabel("step")
+    axes.set_xlabel("step; grey where the signal is zero or not finite" if known.size < values.size else "step")
+    axes.set_ylabel("layer")
     bar = figure.colorbar(image, ax=axes)
     bar.set_label("signal", color=_GREY)
-    bar.ax.tick_params(colors=_GREY)
+    bar.ax.tick_params(colors=_GREY, labelsize=8, which="both")
     bar.outline.set_edgecolor(_GREY)
     axes.set_title(_title(reports[-1]), loc="left", fontsize=10, color=_GREY)
     return figure
@@ -126,6 +130,18 @@ def _legend(axes: Any, title: str) -> None:
         title=title, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=8, labelcolor=_GREY
     )
     legend.get_title().set(color=_GREY, fontsize=8)
+
+
+def _whole_decades(axes: Any, values: Sequence[float | None]) -> None:
+    """A logarithmic scale from one power of ten to another, with labels at those alone."""
+    from matplotlib.ticker import NullFormatter
+
+    known = [v for v in _positive(values) if np.isfinite(v)]
+    axes.set_yscale("log")
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    if known:
+        low, high = np.floor(np.log10(min(known))), np.ceil(np.log10(max(known)))
+        axes.set_ylim(10.0**low, 10.0 ** max(high, low + 1))
 
 
 def _label_layers(axis: Any, layers: Sequence[LayerReport]) -> None:

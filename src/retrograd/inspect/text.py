@@ -70,7 +70,7 @@ def heading(report: Report) -> str:
     facts = [f"verdict: {report.verdict}"]
     if report.depth is not None:
         total = len(report.layers)
-        facts.append(f"{report.share:.3g} of the signal reaches {report.depth} of {total} layers back")
+        facts.append(f"{report.share:.3g} of the signal at the loss reaches {report.depth} of {total} layers")
     if report.step is not None:
         facts.append(f"step {report.step}")
     if report.rows is not None:
