@@ -14,7 +14,8 @@
     X(softmax) X(softmax_backward) X(log_softmax) X(log_softmax_backward)                                              \
     X(pointwise_loss) X(cross_entropy_loss)                                                                            \
     X(sgd_update) X(adam_update) X(rmsprop_update)                                                                     \
-    X(random_bits) X(random_uniform) X(dropout)
+    X(random_bits) X(random_uniform) X(dropout)                                                                        \
+    X(peak_multiply_adds) X(peak_triad) X(peak_read)
 
 /* a[i] += b[i], i < n */
 RG_KERNEL(void, accumulate)(real *a, const real *b, int64_t n);
@@ -77,3 +78,10 @@ RG_KERNEL(void, rmsprop_update)(real *p, const real *g, real *v, real *velocity,
 RG_KERNEL(void, random_bits)(RG_ELEMENT(uint32_t) *y, int64_t n, uint64_t key, uint64_t offset);
 RG_KERNEL(void, random_uniform)(real *y, int64_t n, uint64_t key, uint64_t offset);
 RG_KERNEL(void, dropout)(real *y, const real *x, int64_t n, double p, uint64_t key, uint64_t offset);
+
+/* What the machine can do at most, on `threads` threads. peak_multiply_adds makes `rounds` of independent multiply-adds on
+ * each, returns how many floating-point operations that is and leaves an element for each thread in results; peak_triad
+ * does a = b + c/2 (n) and peak_read adds up b (n), into an element for each thread, `rounds` times. */
+RG_KERNEL(double, peak_multiply_adds)(real *results, int64_t rounds, int threads);
+RG_KERNEL(void, peak_triad)(real *a, const real *b, const real *c, int64_t n, int64_t rounds, int threads);
+RG_KERNEL(void, peak_read)(real *results, const real *b, int64_t n, int64_t rounds, int threads);

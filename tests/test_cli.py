@@ -599,6 +599,14 @@ def test_info_in_a_process():
     assert str(rg.get_num_threads()) in re.search("^threads .*", out, re.MULTILINE)[0]
 
 
+@pytest.mark.skipif("c" not in rg.backends.available(), reason="the C backend is not built")
+def test_info_measures_the_machine(capsys):
+    assert run("info", "--measure", "--threads", 2) == 0
+    rows = re.findall(r"^  (.*?)  +([\d.]+) +([\d.]+) (GFLOP/s|GB/s)$", capsys.readouterr().out, re.MULTILINE)
+    assert len({row[0] for row in rows}) == 8
+    assert all(float(one) > 0 and float(two) > 0 for _, one, two, _ in rows)
+
+
 def test_where_threads_come_from():
     out, _ = command("info", env=os.environ | {"RETROGRAD_NUM_THREADS": "1"}).communicate()
     assert "1 (from RETROGRAD_NUM_THREADS)" in out

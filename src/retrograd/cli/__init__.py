@@ -199,6 +199,11 @@ def _add_info(commands: Any) -> None:
         description="Show versions, the processor's features, the backends and why one is missing, and the threads.",
     )
     parser.set_defaults(run=info.run)
+    parser.add_argument(
+        "--measure",
+        action="store_true",
+        help="measure the peak of arithmetic and the bandwidth of the caches and of memory, in some seconds",
+    )
     _add_running(parser)
 
 

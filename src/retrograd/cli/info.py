@@ -12,12 +12,16 @@ import numpy as np
 
 from .. import __version__, backends
 from ..backends import threads
+from .errors import CommandError
 
 FEATURES = (
     *("sse4_2", "avx", "avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_bf16", "amx_bf16"),
     *("asimd", "asimdhp", "bf16", "sve", "sve2"),
 )
 """The processor's features that matter to kernels, by Linux's names for them."""
+
+WORKING_SETS = {"24 KiB": 24 << 10, "768 KiB": 768 << 10, "96 MiB": 96 << 20}
+"""Bytes for each thread, by what to call them: in the first-level cache, in the second, mostly beyond the caches."""
 
 EXTRAS = ("numba", "safetensors", "pandas", "scikit-learn", "tqdm", "threadpoolctl")
 
@@ -39,6 +43,26 @@ def run(args: argparse.Namespace) -> None:
     for name in backends.MODULES:
         print(f"  {'*' if name == backends.current() else ' '} {name:<7}{_backend(name)}")
     print("  * in force; choose with --backend or RETROGRAD_BACKEND")
+    if args.measure:
+        _measure()
+
+
+def _measure() -> None:
+    """Print what the processor reaches at most: the loops are the C backend's, whichever is in force."""
+    if "c" not in backends.available():
+        raise CommandError(f"--measure needs the C backend, which is not available: {backends.missing()['c']}")
+    from ..backends.c import peak
+
+    counts = sorted({1, backends.get_num_threads()})
+    print(f"{'measured, by threads':26}{''.join(f'{threads:14}' for threads in counts)}")
+    with backends.use("c"):
+        for dtype in ("float32", "float64"):
+            found = "".join(f"{peak.flops(dtype, threads) / 1e9:14.1f}" for threads in counts)
+            print(f"  {f'multiply-adds, {dtype}':24}{found} GFLOP/s")
+        for name, nbytes in WORKING_SETS.items():
+            rates = [peak.bandwidth(nbytes * threads, threads) for threads in counts]
+            for kind, values in zip(("read", "triad"), zip(*rates, strict=True), strict=True):
+                print(f"  {f'{kind}, {name}':24}{''.join(f'{value / 1e9:14.1f}' for value in values)} GB/s")
 
 
 def _backend(name: str) -> str:
