@@ -80,17 +80,15 @@ def train(case: Case, steps: int, every: int, seed: int = 0) -> tuple[nn.Sequent
     model = network(case)
     optimizer = optim.SGD(model.parameters(), lr=case.lr, momentum=0.9)
 
-    @rg.compile
-    def step(x: rg.Tensor, y: rg.Tensor) -> rg.Tensor:
-        loss = F.mse_loss(model(x), y)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    x, y = data()
+    x, y = map(rg.tensor, data())
+    losses = []
     with inspect.watch(model, every=every) as watch:
-        losses = [step(x, y).item() for _ in range(steps)]
+        for _ in range(steps):
+            loss = F.mse_loss(model(x), y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
     return model, watch, losses
 
 

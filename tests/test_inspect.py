@@ -1,0 +1,428 @@
+"""The gradient report: its verdicts beside what training does, its sums, compiled and eager alike, its errors."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import retrograd as rg
+import retrograd.nn.functional as F
+from retrograd import inspect, nn, optim
+from retrograd.inspect import verdict
+
+
+def _gallery() -> ModuleType:
+    """docs/gallery.py, which is no part of the package."""
+    path = Path(__file__).parent.parent / "docs" / "gallery.py"
+    spec = importlib.util.spec_from_file_location("gallery", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+gallery = _gallery()
+
+
+def network(dtype: Any = None) -> nn.Sequential:
+    """Of each kind of layer that the report tells apart, some in modules of modules."""
+    return nn.Sequential(
+        nn.Linear(4, 12, dtype=dtype),
+        nn.ReLU(),
+        nn.Dropout(0.0),
+        nn.Sequential(nn.Linear(12, 12, dtype=dtype), nn.Tanh()),
+        nn.Linear(12, 12, dtype=dtype),
+        nn.Sigmoid(),
+        nn.Linear(12, 6, bias=False, dtype=dtype),
+        nn.GELU(),
+        nn.Linear(6, 3, dtype=dtype),
+    )
+
+
+def batch(rows: int = 16, dtype: Any = np.float32) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(0)
+    return generator.standard_normal((rows, 4)).astype(dtype), generator.integers(0, 3, rows)
+
+
+def training(model: nn.Module, compiled: bool) -> Callable[..., rg.Tensor]:
+    optimizer = optim.Adam(model.parameters(), lr=1e-2)
+
+    def step(x: rg.Tensor, y: rg.Tensor) -> rg.Tensor:
+        loss = F.cross_entropy(model(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return rg.compile(step) if compiled else step
+
+
+# Verdicts
+
+
+@pytest.mark.parametrize("name", gallery.CASES)
+def test_the_gallery_is_recognized(backend: str, name: str) -> None:
+    _, watch, losses = gallery.train(gallery.CASES[name], steps=100, every=20)
+    assert watch.report().verdict == name
+    assert (losses[-1] < 0.5) == (name == "healthy")
+
+
+def _drawn() -> list[Any]:
+    """Twenty networks: depths, activations, scales and learning rates, drawn with a fixed seed from what trains well,
+    and from what does not."""
+    generator = np.random.default_rng(3)
+    cases = []
+    for n in range(20):
+        activation = ("relu", "tanh", "sigmoid")[n % 3]
+        if n % 2:
+            deep = {"relu": (2, 9), "tanh": (2, 9), "sigmoid": (1, 2)}[activation]
+            scale = generator.uniform(*{"relu": (0.8, 1.0), "tanh": (1.0, 1.6), "sigmoid": (2.0, 3.0)}[activation])
+            lr = generator.uniform(*{"relu": (0.01, 0.02), "tanh": (0.02, 0.04), "sigmoid": (0.03, 0.08)}[activation])
+            cases.append(gallery.Case(int(generator.integers(*deep)), activation, scale, lr))
+        elif activation == "sigmoid" or generator.random() < 0.4:  # too deep, or weights too small
+            cases.append(gallery.Case(int(generator.integers(14, 24)), activation, generator.uniform(0.2, 0.4), 0.02))
+        elif generator.random() < 0.5:  # weights too large
+            cases.append(gallery.Case(int(generator.integers(8, 16)), "relu", generator.uniform(2.0, 4.0), 0.01))
+        else:  # learning rate too high
+            cases.append(gallery.Case(int(generator.integers(2, 5)), activation, 1.0, generator.uniform(0.8, 2.0)))
+    return cases
+
+
+@pytest.mark.parametrize("case", _drawn(), ids=str)
+def test_a_network_is_called_healthy_where_its_training_does_not_stall(case: Any) -> None:
+    _, watch, losses = gallery.train(case, steps=300, every=50)
+    learned = losses[-1] < 0.5
+    verdicts = [report.verdict for report in watch.reports]
+    assert (verdicts[-1] == verdict.HEALTHY) == learned, f"{verdicts}, loss {losses[-1]}\n{watch.report()}"
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ((1.0, 1.0, 1.0, 1e-3, 0.0, None), "healthy"),
+        ((1e-4, 1.0, 1.0, 1e-3, 0.0, None), "vanishing"),
+        ((1e4, 1.0, 1.0, 1e-3, 0.0, None), "exploding"),
+        ((math.nan, 1.0, 1.0, 1e-3, 0.0, None), "exploding"),
+        ((1.0, 1.0, 1.0, 1.5, 0.0, None), "exploding"),
+        ((1.0, 1.0, 1.0, 1e-3, 0.7, None), "dead"),
+        ((1.0, 1.0, 1.0, 1e-3, None, 0.7), "saturated"),
+        ((1.0, 1.0, None, None, 0.0, None), "frozen"),
+        ((None, None, 0.0, None, 0.0, None), "frozen"),
+    ],
+)
+def test_each_verdict_has_its_threshold(facts: Any, expected: str) -> None:
+    assert verdict.of_layer(*facts) == expected
+    assert verdict.of_network(["healthy", expected]) == (expected if expected != "frozen" else "healthy")
+
+
+# Numbers
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
+def test_a_watch_measures_what_numpy_measures(backend: str, compiled: bool) -> None:
+    """One hidden layer by hand, in float64, at the second step."""
+    rg.manual_seed(1)
+    model = nn.Sequential(nn.Linear(4, 5, dtype=rg.float64), nn.ReLU(), nn.Linear(5, 2, dtype=rg.float64))
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    x, t = np.random.default_rng(0).standard_normal((7, 4)), np.random.default_rng(1).standard_normal((7, 2))
+
+    def step(x: rg.Tensor, t: rg.Tensor) -> rg.Tensor:
+        loss = F.mse_loss(model(x), t)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    call = rg.compile(step) if compiled else step
+
+    def by_hand() -> tuple[list[np.ndarray], dict[str, Any]]:
+        w1, b1, w2, b2 = (p.detach().numpy().copy() for p in model.parameters())
+        h = np.maximum(x @ w1.T + b1, 0)
+        d = 2 * (h @ w2.T + b2 - t) / t.size
+        g = d @ w2
+        m = g * (h > 0)
+        grads = [m.T @ x, m.sum(0), d.T @ h, d.sum(0)]
+        weights = [w1, b1, w2, b2]
+        size = [np.abs(w * g).sum() for w, g in zip(weights, grads, strict=True)]
+        square = [np.square(g).sum() for g in grads]
+        return grads, {
+            "arriving": np.abs(g).sum() / math.sqrt(5),
+            "gain": np.abs(g).sum() / math.sqrt(5) / (np.abs(d).sum() / math.sqrt(2)),
+            "responsibility": sum(size[:2]) / sum(size),
+            "gradient_share": sum(square[:2]) / sum(square),
+            "gradient_norm": math.sqrt(sum(square[:2])),
+            "weight_norm": math.sqrt(np.square(w1).sum() + np.square(b1).sum()),
+            "update_ratio": 0.1 * math.sqrt(sum(square[:2]) / (np.square(w1).sum() + np.square(b1).sum())),
+            "dead": np.mean(~(h > 0).any(0)),
+        }
+
+    with inspect.watch(model, every=1) as watch:
+        first, _ = by_hand()
+        call(rg.tensor(x, dtype=rg.float64), rg.tensor(t, dtype=rg.float64))
+        second, expected = by_hand()
+        call(rg.tensor(x, dtype=rg.float64), rg.tensor(t, dtype=rg.float64))
+    a, b = (np.concatenate([g.ravel() for g in grads[:2]]) for grads in (first, second))
+    layer, last = watch.report().layers
+    found = {name: getattr(last if name == "gain" else layer, name) for name in expected}
+    assert found == pytest.approx(expected, rel=1e-9)
+    assert layer.cosine == pytest.approx(a @ b / np.linalg.norm(a) / np.linalg.norm(b), rel=1e-9)
+    assert watch.reports[0].layers[0].cosine is None
+
+
+@pytest.mark.parametrize("way", ["compiled", "run"])
+def test_compiled_equals_eager(backend: str, way: str) -> None:
+    x, y = batch(64)
+    watches = []
+    for compiled in (False, True):
+        rg.manual_seed(5)
+        model = network()
+        step = training(model, compiled)
+        with inspect.watch(model, every=3) as watch:
+            if compiled and way == "run":
+                step.run(x, y, batch_size=16, epochs=2)
+            else:
+                for _ in range(2):
+                    for start in range(0, 64, 16):
+                        step(rg.tensor(x[start : start + 16]), rg.tensor(y[start : start + 16]))
+        watches.append(watch)
+    eager, traced = watches
+    assert eager.steps == traced.steps == [0, 3, 6]
+    for ours, theirs in zip(eager.reports, traced.reports, strict=True):
+        assert ours.verdict == theirs.verdict
+        for a, b in zip(ours.layers, theirs.layers, strict=True):
+            assert (a.path, a.input_shape, a.output_shape) == (b.path, b.input_shape, b.output_shape)
+            for name in (*inspect.events.SCALARS, "units"):
+                u, v = getattr(a, name), getattr(b, name)
+                assert (u is None) == (v is None), f"{a.path} {name}: {u} and {v}"
+                if u is not None:
+                    np.testing.assert_allclose(u, v, rtol=2e-4, atol=1e-7, err_msg=f"{a.path} {name}")
+
+
+def test_watching_changes_no_result_and_costs_no_program_between() -> None:
+    x, y = batch(32)
+    weights = []
+    for every in (0, 2):
+        rg.manual_seed(2)
+        model = network()
+        step = training(model, True)
+        if every:
+            with inspect.watch(model, every=every):
+                for _ in range(5):
+                    step(rg.tensor(x), rg.tensor(y))
+            calls = len(step.program.instructions)
+        else:
+            for _ in range(5):
+                step(rg.tensor(x), rg.tensor(y))
+            plain = len(step.program.instructions)
+        weights.append(np.concatenate([p.detach().numpy().ravel() for p in model.parameters()]))
+    np.testing.assert_array_equal(*weights)
+    assert calls == plain
+
+
+@given(rows=st.integers(1, 6), seed=st.integers(0, 99))
+def test_shares_add_up_and_rows_add_up_to_the_batch(rows: int, seed: int) -> None:
+    rg.manual_seed(seed)
+    model = network(rg.float64)
+    x, y = batch(rows, np.float64)
+    loss = F.cross_entropy(model(rg.tensor(x, dtype=rg.float64)), rg.tensor(y))
+    whole = inspect.report(model, loss)
+    single = [inspect.report(model, loss, rows=row) for row in range(rows)]
+    for report in (whole, *single):
+        for name in ("responsibility", "gradient_share"):
+            assert sum(getattr(layer, name) for layer in report.layers) == pytest.approx(1)
+    for layers in zip(whole.layers, *(report.layers for report in single), strict=True):
+        batch_layer, *rows_layers = layers
+        assert sum(layer.part for layer in rows_layers) == pytest.approx(batch_layer.responsibility, abs=1e-12)
+        assert sum(layer.gradient_part for layer in rows_layers) == pytest.approx(batch_layer.gradient_share, abs=1e-12)
+        assert sum(layer.arriving for layer in rows_layers) == pytest.approx(batch_layer.arriving)
+        np.testing.assert_allclose(sum(layer.units for layer in rows_layers), batch_layer.units)
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_layers_are_found_however_they_are_written() -> None:
+    """Weights transposed by hand, a layer called twice, a parameter shared, and one that takes no part."""
+
+    class Odd(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.unused = nn.Linear(3, 3)
+            self.twice = nn.Linear(3, 3)
+            self.hand = nn.Parameter(rg.randn(3, 2))
+            self.tied = nn.Linear(2, 2)
+            self.tied_again = nn.Linear(2, 2)
+            self.tied_again.weight = self.tied.weight
+
+        def forward(self, x: rg.Tensor) -> rg.Tensor:
+            x = self.twice(rg.relu(self.twice(x)))
+            return self.tied_again(self.tied(rg.tanh(x @ self.hand)))
+
+    model = Odd()
+    loss = model(rg.randn(5, 3)).square().mean()
+    report = inspect.report(model, loss)
+    assert {layer.path for layer in report.layers} == {"unused", "twice", "", "tied", "tied_again"}
+    assert report["unused"].verdict == "frozen"
+    assert report["unused"].arriving is None
+    assert report[""].activation == "tanh"
+    assert report[""].output_shape == (2,)
+    assert sum(layer.responsibility for layer in report.layers) == pytest.approx(1)
+
+
+def test_a_report_after_backward_reads_the_gradients() -> None:
+    model = network()
+    x, y = batch()
+    F.cross_entropy(model(rg.tensor(x)), rg.tensor(y)).backward()
+    plain = inspect.report(model)
+    assert plain.depth is None
+    assert sum(layer.responsibility for layer in plain.layers) == pytest.approx(1)
+    with inspect.watch(model, every=1):
+        F.cross_entropy(model(rg.tensor(x)), rg.tensor(y)).backward()
+        assert inspect.report(model).depth is not None  # the watch saw the signal
+
+
+# Forms
+
+
+def test_a_report_is_text_json_and_html() -> None:
+    model = network()
+    x, y = batch()
+    loss = F.cross_entropy(model(rg.tensor(x)), rg.tensor(y))
+    for report in (inspect.report(model, loss), inspect.report(model, loss, rows=[1, 3])):
+        assert max(map(len, str(report).splitlines())) <= 100
+        assert json.loads(report.to_json()) == json.loads(json.dumps(report.to_dict()))
+        shown = report._repr_html_()
+        assert shown.startswith("<div>")
+        assert all(layer.path in shown for layer in report.layers)
+    assert "most of the signal goes to units" in str(report)
+    with rg.no_grad():
+        model[0].weight[0, 0] = math.inf
+    broken = inspect.report(model, F.cross_entropy(model(rg.tensor(x)), rg.tensor(y)))
+    assert broken.verdict == "exploding"
+    assert max(map(len, str(broken).splitlines())) <= 100
+    json.loads(broken.to_json())
+
+
+def watched(histograms: bool = False) -> inspect.Watch:
+    model = network()
+    step = training(model, True)
+    x, y = batch()
+    with inspect.watch(model, every=2, histograms=histograms) as watch:
+        for _ in range(4):
+            step(rg.tensor(x), rg.tensor(y))
+    return watch
+
+
+def test_figures_are_drawn(tmp_path: Path) -> None:
+    watch = watched(histograms=True)
+    assert watch.report().layers[0].activations.shape == (16 * 12,)
+    figures = {
+        "responsibility": inspect.figures.responsibility(watch.report()),
+        "signal": inspect.figures.signal(watch),
+        "steps": inspect.figures.heat_map(watch),
+        "histograms": inspect.figures.histograms(watch.report()),
+    }
+    for name, figure in figures.items():
+        figure.savefig(tmp_path / f"{name}.png")
+        assert (tmp_path / f"{name}.png").stat().st_size > 5000
+    with pytest.raises(ValueError, match="histograms=True"):
+        inspect.figures.histograms(watched().report())
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_tensorboard_reads_the_events(tmp_path: Path) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    watch = watched(histograms=True)
+    inspect.write_events(watch, tmp_path)
+    events = accumulator.EventAccumulator(str(tmp_path))
+    events.Reload()
+    scalars = events.Scalars("responsibility/0")
+    assert [event.step for event in scalars] == watch.steps
+    expected = [report["0"].responsibility for report in watch.reports]
+    assert [event.value for event in scalars] == pytest.approx(expected, rel=1e-6)
+    assert events.Histograms("signals/0")[0].histogram_value.num == 16 * 12
+
+
+# Depth as a choice
+
+
+def test_stopping_at_a_layer_shortens_the_backward_pass() -> None:
+    model = network()
+    step = training(model, True)
+    x, y = (rg.tensor(a) for a in batch())
+    step(x, y)
+    whole = step.program.cost()
+    before = {name: p.detach().numpy().copy() for name, p in model.named_parameters()}
+    with inspect.stop_at(model, "4") as stop:
+        assert stop.frozen == ["0", "3.0"]
+        step(x, y)
+        stopped = step.program.cost()
+        report = inspect.report(model, F.cross_entropy(model(x), y))
+        assert [layer.path for layer in report.layers if layer.verdict == "frozen"] == stop.frozen
+    changed = [name for name, p in model.named_parameters() if not np.array_equal(p.detach().numpy(), before[name])]
+    assert changed == ["4.weight", "4.bias", "6.weight", "8.weight", "8.bias"]
+    assert stopped.flops < 0.8 * whole.flops
+    assert stopped.bytes < whole.bytes
+    step(x, y)
+    assert step.program.cost() == whole
+    with pytest.raises(KeyError, match=r"'3\.0'"):
+        inspect.stop_at(model, "nine")
+
+
+def test_thawing_goes_from_the_top_down() -> None:
+    model = network()
+    step = training(model, True)
+    x, y = (rg.tensor(a) for a in batch())
+    thaw, flops, learning = inspect.Thaw(model, more=2), [], []
+    for _ in range(3):
+        step(x, y)
+        flops.append(step.program.cost().flops)
+        learning.append(thaw.learning)
+        thaw.step()
+    assert learning == [["8"], ["4", "6", "8"], ["0", "3.0", "4", "6", "8"]]
+    assert flops == sorted(set(flops))
+
+
+# Errors
+
+
+def test_errors_say_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = network()
+    x, y = (rg.tensor(a) for a in batch())
+    loss = F.cross_entropy(model(x), y)
+    with pytest.raises(RuntimeError, match=r"call loss\.backward\(\) first"):
+        inspect.report(model)
+    with pytest.raises(ValueError, match="need the loss"):
+        inspect.report(model, rows=1)
+    with pytest.raises(IndexError, match="batch of 16 rows"):
+        inspect.report(model, loss, rows=[3, 16])
+    with pytest.raises(ValueError, match="does not come from"):
+        inspect.report(network(), loss)
+    with pytest.raises(TypeError, match="expected a Module"):
+        inspect.report(loss)
+    with pytest.raises(ValueError, match="every is 0"):
+        inspect.watch(model, every=0)
+    with inspect.watch(model) as watch, pytest.raises(RuntimeError, match="no step was measured"):
+        watch.report()
+    loss.backward()
+    with pytest.raises(RuntimeError, match="freed by an earlier backward"):
+        inspect.report(model, loss)
+    model.requires_grad_(False)
+    for call in (inspect.report, inspect.watch):
+        with pytest.raises(ValueError, match="none of the 9 parameters of Sequential requires grad"):
+            call(model)
+    watch = watched()
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ImportError, match=r"retrograd\[inspect\]"):
+        inspect.figures.signal(watch)
+    monkeypatch.setitem(sys.modules, "tensorboard.summary.writer.event_file_writer", None)
+    with pytest.raises(ImportError, match=r"retrograd\[tensorboard\]"):
+        inspect.write_events(watch, "nowhere")
