@@ -9,6 +9,10 @@ RETROGRAD_BACKEND); `tensor.backward()` carries the gradient to the leaves.
 """
 
 from . import autograd, backends, data, inspect, kernels, nn, optim
+from .autograd.anomaly import detect_anomaly
+from .autograd.check import GradientMismatch, check_grad
+from .autograd.checkpoint import checkpoint
+from .autograd.custom import custom_jvp, custom_vjp
 from .autograd.functional import grad, hessian, hvp, jacobian, jvp, linearize, stop_gradient, value_and_grad, vjp
 from .backends import get_num_threads, set_num_threads
 from .dtypes import bool_, float32, float64, get_default_dtype, int32, int64, set_default_dtype
@@ -231,6 +235,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Generator",
+    "GradientMismatch",
     "RemovableHandle",
     "Tensor",
     "TraceError",
@@ -270,6 +275,8 @@ __all__ = [
     "cat",
     "cbrt",
     "ceil",
+    "check_grad",
+    "checkpoint",
     "chunk",
     "clamp",
     "clone",
@@ -282,9 +289,12 @@ __all__ = [
     "cross",
     "cumprod",
     "cumsum",
+    "custom_jvp",
+    "custom_vjp",
     "data",
     "default_generator",
     "deg2rad",
+    "detect_anomaly",
     "diag",
     "diag_embed",
     "diagonal",

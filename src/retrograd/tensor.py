@@ -329,7 +329,7 @@ class Tensor:
                 "set requires_grad=True on the leaves before the forward pass, and run it outside no_grad()"
             )
         seed = cotangent_of("backward", self, gradient)
-        algebra = TensorCotangents() if create_graph else ArrayCotangents()
+        algebra = algebra_of(create_graph)
         root = (self.edge or self, seed if create_graph else seed.array)
         with set_grad_enabled(create_graph):
             deposit(sweep([root], algebra, create_graph if retain_graph is None else retain_graph), algebra)
@@ -447,6 +447,12 @@ class TensorCotangents(Cotangents):
 
     def hook(self, function: Callable[..., Any], g: Any) -> Any:
         return _replaced(g, function)
+
+
+def algebra_of(create_graph: bool) -> Cotangents:
+    """How a sweep calculates whose derivatives are recorded, or not."""
+    algebra = TensorCotangents() if create_graph else ArrayCotangents()
+    return state.kernels.watch(algebra)
 
 
 def _replaced(g: Tensor, hook: Callable[[Tensor], Any]) -> Tensor:

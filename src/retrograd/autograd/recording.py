@@ -32,7 +32,7 @@ class Alias(Op):
 _alias = Alias()
 
 
-def _fresh(x: Tensor) -> Tensor:
+def fresh(x: Tensor) -> Tensor:
     """The tensor in a place of its own: so the derivatives that start here cannot be taken for those of a function
     around, which may start from the same tensor."""
     if x.requires_grad and state.recording:
@@ -54,6 +54,14 @@ def like(value: Any, tensors: Sequence[Any]) -> Any:
     """The container with these in the places of its tensors."""
     rest = iter(tensors)
     return map_arrays(lambda _: next(rest), value)
+
+
+def structure(value: Any) -> Any:
+    """The container itself, without the memory of its tensors: for like()."""
+    return map_arrays(lambda _: _NOTHING, value)
+
+
+_NOTHING = Tensor(np.empty(0))
 
 
 def zeros_like(x: Tensor) -> Tensor:
@@ -120,7 +128,7 @@ class Recording:
 
     def __init__(self, function: Callable[[list[Tensor]], Any], inputs: Sequence[Tensor]) -> None:
         self._around = state.recording
-        self.inputs = [_fresh(x) for x in inputs]
+        self.inputs = [fresh(x) for x in inputs]
         self._since = now()
         with enable_grad():
             self.value = function(self.inputs)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..tape import set_grad_enabled, state
-from ..tensor import ArrayCotangents, Tensor, TensorCotangents, cotangent_of
+from ..tensor import Tensor, algebra_of, cotangent_of
 from .graph import Place, Region, place, pull
 
 
@@ -21,7 +21,7 @@ def gradients(
     retain: bool,
 ) -> list[Tensor | None]:
     """The cotangent of each input; None where no output hangs on it."""
-    algebra = TensorCotangents() if create_graph else ArrayCotangents()
+    algebra = algebra_of(create_graph)
     roots = [(place(y), g if create_graph else g.array) for y, g in zip(outputs, cotangents, strict=True)]
     with set_grad_enabled(create_graph):
         made = pull(region, roots, algebra, retain)

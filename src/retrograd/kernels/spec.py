@@ -81,6 +81,8 @@ active = SimpleNamespace(
     guard=lambda read: None,
     read=lambda function, count: function(),
     host=lambda function, count: function(),
+    made=lambda op, operands, results: None,
+    watch=lambda algebra: algebra,
 )
 """The implementations in force, by kernel name; `retrograd.backends.use` fills it.
 
@@ -88,7 +90,9 @@ Beside the kernels it has what only a table that writes calls down needs to be t
 memory to the calls that follow; `clear(tensors)`, the gradients of these were dropped; `guard(read)`, what follows
 depends on what read() returns; `read(function, count)`, which gives the `count`
 numbers that function() reads from settings; and `host(function, count)`, the same for a function that changes
-something, to be called at this step and at every later one."""
+something, to be called at this step and at every later one. A table that looks at what is calculated is told of each
+op's results by `made(op, operands, results)`, on tensors, and of each sweep by `watch(algebra)`, whose answer takes the
+algebra's place."""
 
 
 revision = [0]

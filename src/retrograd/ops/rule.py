@@ -121,22 +121,16 @@ class Op:
             results[0].share(operands[0])  # type: ignore[arg-type]
         if wanted and self.differentiable and state.recording:
             self._record(operands, attributes, results, residuals)
+        if k is not active:
+            k.made(self, operands, results)
         return results[0] if len(results) == 1 else results
 
     def saved(self, ctx: Node) -> list[Tensor]:
         """What a node saved, as tensors that hang on the graph where the originals did, in the order of `saves`."""
-        tensors = []
-        for i, array, (counter, _) in zip(self.saves, ctx.arrays, ctx.versions, strict=True):
-            where = (ctx, OUTPUT - i) if i < 0 else ctx.inputs[i]
-            if isinstance(where, Tensor):
-                tensors.append(where)
-                continue
-            tensor = Tensor(array)
-            tensor._version = counter
-            if where is not None:
-                tensor._requires_grad, tensor.edge = True, where
-            tensors.append(tensor)
-        return tensors
+        return [
+            hung(array, counter, (ctx, OUTPUT - i) if i < 0 else ctx.inputs[i])
+            for i, array, (counter, _) in zip(self.saves, ctx.arrays, ctx.versions, strict=True)
+        ]
 
     def _record(
         self,
@@ -163,6 +157,17 @@ class Op:
         for i, t in enumerate(results):
             t._requires_grad = True
             t.edge = (node, i)
+
+
+def hung(array: Array, counter: list[int], where: Any) -> Tensor:
+    """A tensor over a saved array, with its version counter, in its place of the graph, as in Node.inputs."""
+    if isinstance(where, Tensor):
+        return where
+    tensor = Tensor(array)
+    tensor._version = counter
+    if where is not None:
+        tensor._requires_grad, tensor.edge = True, where
+    return tensor
 
 
 def _array(made: Any) -> Any:

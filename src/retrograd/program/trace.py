@@ -26,7 +26,7 @@ class TraceError(RuntimeError):
     """A step did something that a program cannot hold; names the line and the alternatives."""
 
 
-def _user_line() -> str:
+def user_line() -> str:
     """Where in the user's code the trace is, as file:line: code."""
     frames = [f for f in traceback.extract_stack(sys._getframe(1)) if not f.filename.startswith(_PACKAGE)]
     return f"{frames[-1].filename}:{frames[-1].lineno}: {frames[-1].line}" if frames else "?"
@@ -34,7 +34,7 @@ def _user_line() -> str:
 
 def _refuse(what: str) -> TraceError:
     return TraceError(
-        f"compile: {what} of a tensor whose value is not known yet, at {_user_line()}; while a step is traced, "
+        f"compile: {what} of a tensor whose value is not known yet, at {user_line()}; while a step is traced, "
         "tensors have shapes but no numbers. Return the tensor from the step and look at it outside; for a branch use "
         "rg.where(), rg.maximum() or rg.clamp(); or leave @rg.compile away"
     )
@@ -196,6 +196,13 @@ class Tracer:
     def clear(self, tensors: Any) -> None:
         """The gradients of these were dropped inside the step: what they were before it does not matter."""
         self.cleared.update(id(t) for t in tensors)
+
+    def made(self, op: Any, operands: Any, results: Any) -> None:
+        """An op has made these: nothing to look at."""
+
+    def watch(self, algebra: Any) -> Any:
+        """A sweep begins: nothing to look at."""
+        return algebra
 
     def guard(self, read: Callable[[], Any]) -> None:
         """The trace is good only while read() returns what it returns now."""
