@@ -19,7 +19,6 @@ from .dtypes import bool_, float32, float64, get_default_dtype, int32, int64, se
 from .ops import linalg
 from .ops.activation import gelu, leaky_relu, relu, sigmoid, silu, softplus, tanh
 from .ops.arrange import (
-    at,
     atleast_1d,
     atleast_2d,
     atleast_3d,
@@ -62,7 +61,6 @@ from .ops.contraction import (
     tensordot,
     vdot,
     vecdot,
-    vector_norm,
 )
 from .ops.creation import (
     arange,
@@ -169,6 +167,7 @@ from .ops.gather import (
     take,
     take_along_axis,
 )
+from .ops.linalg import norm
 from .ops.product import linear, matmul
 from .ops.random import (
     Generator,
@@ -260,7 +259,6 @@ __all__ = [
     "as_tensor",
     "asin",
     "asinh",
-    "at",
     "atan",
     "atan2",
     "atanh",
@@ -393,6 +391,7 @@ __all__ = [
     "negative",
     "nn",
     "no_grad",
+    "norm",
     "not_equal",
     "ones",
     "ones_like",
@@ -464,7 +463,6 @@ __all__ = [
     "var",
     "vdot",
     "vecdot",
-    "vector_norm",
     "view",
     "vjp",
     "vstack",

@@ -39,7 +39,10 @@ def at(axis: int, part: slice | int | np.ndarray) -> tuple[Any, ...]:
 # Axes
 
 
-swapaxes = transpose
+@method
+def swapaxes(x: Operand, dim0: int, dim1: int) -> Tensor:
+    """x with two axes exchanged: a view; transpose under NumPy's name."""
+    return transpose(as_tensor_operand("swapaxes", x), dim0, dim1)
 
 
 @method
