@@ -8,7 +8,10 @@ A graph tape records operations; fused kernels in C, Numba or NumPy do the arith
 RETROGRAD_BACKEND); `tensor.backward()` carries the gradient to the leaves.
 """
 
-from . import autograd, backends, data, inspect, kernels, nn, optim
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from . import autograd, backends, data, kernels, nn, optim
 from .autograd.anomaly import detect_anomaly
 from .autograd.check import GradientMismatch, check_grad
 from .autograd.checkpoint import checkpoint
@@ -230,7 +233,17 @@ from .serialization import load, load_metadata, save
 from .tape import RemovableHandle, enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from .tensor import Tensor
 
+if TYPE_CHECKING:
+    from . import inspect
+
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name == "inspect":  # a quarter of the package, which most programs do without: imported when it is asked for
+        return importlib.import_module(".inspect", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "Generator",

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import __version__, backends, data, inspect, optim
+from .. import __version__, backends, data, optim
 from ..kernels.spec import Array
 from ..nn import functional as F
 from ..ops.random import manual_seed
@@ -88,7 +88,9 @@ def _watched(model: Model, rows: int, args: argparse.Namespace) -> contextlib.Ab
     """A watch on the first step of each epoch, or None where no report was asked for."""
     if not args.report:
         return contextlib.nullcontext()
-    return inspect.watch(model.network, every=-(-rows // args.batch_size))
+    from ..inspect import watch
+
+    return watch(model.network, every=-(-rows // args.batch_size))
 
 
 def fit(

@@ -21,8 +21,11 @@ from .layers import Call, Layer, Place, layers_in, layers_of
 
 ARRIVING, LEAVING, SLOPE = "arriving", "leaving", "slope"
 GRADIENT, WEIGHT, PRODUCT = "gradient", "weight", "product"
-PREVIOUS, AGREEMENT, UPDATE, SILENT = "previous", "agreement", "update", "silent"
+PREVIOUS, CHANGE, UPDATE, SILENT = "previous", "change", "update", "silent"
 VALUES, SIGNALS = WHOLE = "values", "signals"
+
+SMALL = 1 << 13
+"""Elements of a parameter that is joined with the others of its layer."""
 
 SLOPES: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": sign,
@@ -118,7 +121,7 @@ class Probe:
         self._layers: list[Layer] = layers_of(model)
         self._taken: list[tuple[tuple[Use, ...], Tensor, int]] = []
         self._outputs: dict[int, tuple[int, ...]] = {}
-        self._before: list[tuple[int, Tensor, Tensor]] = []  # layer, parameter, what it was before the update
+        self._before: list[tuple[int, list[Any], Tensor]] = []  # layer, parameters, what they were before the update
         self._handles: list[RemovableHandle] = []
         self._results: list[Tensor] = []
         self.complete = False
@@ -158,23 +161,25 @@ class Probe:
         with no_grad():
             for n, layer in enumerate(self._layers):
                 for p in layer.parameters.values():
-                    self._take(n, WEIGHT, square(p).sum())
-                    g = gradients.get(p)
-                    if g is None:
-                        continue
-                    self._before.append((n, p, p.detach().clone()))
+                    if p not in gradients:
+                        self._take(n, WEIGHT, square(p).sum())
+                for part in _parts([p for p in layer.parameters.values() if p in gradients]):
+                    weight, g = _joined(part, copy=True), _joined([gradients[p] for p in part])
+                    self._before.append((n, part, weight))
+                    self._take(n, WEIGHT, square(weight).sum())
                     self._take(n, GRADIENT, square(g).sum())
-                    self._take(n, PRODUCT, absolute(g * p).sum())
-                    if p in previous:
-                        self._take(n, PREVIOUS, square(previous[p]).sum())
-                        self._take(n, AGREEMENT, (g * previous[p]).sum())
+                    self._take(n, PRODUCT, absolute(weight * g).sum())
+                    if previous:
+                        before = _joined([previous[p] for p in part])
+                        self._take(n, PREVIOUS, square(before).sum())
+                        self._take(n, CHANGE, mse_loss(g, before, "sum"))
                 self._measure_silence(n, layer, gradients)
 
     def measure_update(self) -> None:
         """Measure by how much the parameters changed since their gradients were measured."""
         with no_grad():
-            for n, p, before in self._before:
-                self._take(n, UPDATE, mse_loss(p, before, "sum"))
+            for n, part, weight in self._before:
+                self._take(n, UPDATE, mse_loss(_joined(part), weight, "sum"))
 
     def reading(self) -> Reading:
         """What was measured."""
@@ -238,6 +243,19 @@ def listen(place: Place, hook: Callable[[Tensor], Any]) -> RemovableHandle:
     if node.hooks is None:
         node.hooks = {}
     return RemovableHandle(node.hooks.setdefault(i, {}), hook)
+
+
+def _parts(parameters: list[Any]) -> list[list[Any]]:
+    """The parameters of a layer that are measured together: small ones, for which a call costs more than its work."""
+    small = [p for p in parameters if p.size <= SMALL]
+    return [[p] for p in parameters if p.size > SMALL] + ([small] if small else [])
+
+
+def _joined(tensors: list[Tensor], copy: bool = False) -> Tensor:
+    """The elements of all the tensors in one vector; of one tensor, that itself unless it is to be a copy."""
+    if len(tensors) > 1:
+        return cat([t.reshape(-1) for t in tensors])
+    return tensors[0].detach().clone() if copy else tensors[0]
 
 
 def _as_rows(x: Tensor) -> Tensor:

@@ -46,7 +46,7 @@ ADVICE = {
     "learning rate, or take an activation that does not flatten.",
     DEAD: "Lower the learning rate, start with smaller biases, or take an activation with a slope below zero "
     "(leaky_relu, gelu, silu).",
-    EXPLODING: "Lower the learning rate, clip the gradients (nn.utils.clip_grad_norm_), or draw smaller initial "
+    EXPLODING: "Lower the learning rate, clip the gradients (nn.clip_grad_norm_), or draw smaller initial "
     "weights (nn.init.kaiming_*_).",
 }
 """What usually helps."""
