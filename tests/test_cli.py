@@ -164,6 +164,17 @@ def test_the_best_weights_are_kept():
     assert chosen["val_accuracy"] == max(epoch["val_accuracy"] for epoch in history)
 
 
+def test_the_gradient_report(houses_csv, capsys):
+    """Its watch changes nothing: the same weights come out."""
+    assert run("train", houses_csv, "--target", "price", *FAST, "--out", "plain.safetensors") == 0
+    capsys.readouterr()
+    options = ["--report", "--json", "m.json", "--out", "watched.safetensors"]
+    assert run("train", houses_csv, "--target", "price", *FAST, *options) == 0
+    assert "verdict: healthy; 0.01 of the signal at the loss reaches 2 of 2 layers" in capsys.readouterr().out
+    assert [layer["path"] for layer in metrics_in("m.json")["report"]["layers"]] == ["0", "3"]
+    assert Path("plain.safetensors").read_bytes() == Path("watched.safetensors").read_bytes()
+
+
 def test_without_validation_or_test_rows(houses_csv, capsys):
     options = ["--val-fraction", 0, "--test-fraction", 0, "--epochs", 2, "--json", "metrics.json"]
     assert run("train", houses_csv, "--target", "dear", *options) == 0

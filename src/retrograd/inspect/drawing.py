@@ -85,7 +85,7 @@ def draw(what: Tensor | Program, model: Module | None = None, *, fold: bool = Tr
         >>> w = rg.ones(3, requires_grad=True)
         >>> drawing = rg.inspect.draw((w * w).sum())
         >>> drawing
-        <Drawing of 4 boxes and 4 edges>
+        <Drawing of 4 boxes and 3 edges>
         >>> print(drawing.to_mermaid().splitlines()[0])
         flowchart TD
     """
