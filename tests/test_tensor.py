@@ -48,7 +48,7 @@ CREATED: list[tuple[Any, np.ndarray]] = [
     (lambda: rg.tensor(2.0), np.array(2, "f4")),
     (lambda: rg.tensor([[1, 2], [3, 4]]), np.array([[1, 2], [3, 4]])),
     (lambda: rg.tensor([True, False]), np.array([True, False])),
-    (lambda: rg.tensor([1.0, 2], dtype="float64"), np.array([1.0, 2.0])),
+    (lambda: rg.tensor([0.1, 2], dtype="float64"), np.array([0.1, 2.0])),
     (lambda: rg.tensor([rg.tensor(1.0), 2.0]), np.array([1, 2], "f4")),
     (lambda: rg.tensor([]), np.array([], "f4")),
     (lambda: rg.tensor(np.float64(1.5)), np.array(1.5)),

@@ -28,10 +28,10 @@ def _shape(sizes: tuple[Any, ...]) -> tuple[int, ...]:
     return tuple(sizes[0]) if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)) else sizes
 
 
-def _array_of(name: str, data: Any) -> Array:
-    """An array of a supported dtype over data's memory where that is possible."""
+def _array_of(name: str, data: Any, dtype: Any = None) -> Array:
+    """An array over data's memory where that is possible; of the dtype, or of data's own where it is None."""
     if isinstance(data, Tensor):
-        return data.array
+        return data.array if dtype is None else data.array.astype(dtypes.supported(dtype, name), copy=False)
     if hasattr(data, "__dlpack__") and not isinstance(data, (np.ndarray, np.generic)):
         data = np.from_dlpack(data)
     python = not hasattr(data, "__array__")
@@ -41,10 +41,12 @@ def _array_of(name: str, data: Any) -> Array:
         array = np.asarray(data)
     except ValueError as error:
         raise ValueError(f"{name}: the nested lists are not of one shape: {error}") from None
-    dtype = dtypes.supported(array.dtype, name)
-    if python and dtype == dtypes.float64:
-        dtype = dtypes.get_default_dtype()
-    return array.astype(dtype, copy=False)
+    own = dtypes.supported(array.dtype, name)
+    if dtype is not None:
+        own = dtypes.supported(dtype, name)
+    elif python and own == dtypes.float64:
+        own = dtypes.get_default_dtype()
+    return array.astype(own, copy=False)
 
 
 def _plain(data: Any) -> Any:
@@ -72,8 +74,7 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
         tensor([[1., 2.],
                 [3., 4.]], dtype=float64)
     """
-    array = _array_of("tensor", data)
-    return _made(np.array(array, dtype=None if dtype is None else dtypes.supported(dtype), order="C"), requires_grad)
+    return _made(np.array(_array_of("tensor", data, dtype), order="C"), requires_grad)
 
 
 def as_tensor(data: Any, dtype: Any = None) -> Tensor:
@@ -86,8 +87,7 @@ def as_tensor(data: Any, dtype: Any = None) -> Tensor:
         return data
     if isinstance(data, Tensor):
         return data.to(dtype)
-    array = _array_of("as_tensor", data)
-    return Tensor(array if dtype is None else array.astype(dtypes.supported(dtype), copy=False))
+    return Tensor(_array_of("as_tensor", data, dtype))
 
 
 def from_numpy(array: Array) -> Tensor:
