@@ -111,7 +111,13 @@ STEPS: dict[str, Callable[..., Any]] = {
     "extremes": lambda x, stack, **_: [x.max(0), x.min((0, 1)), x.argmax(1), stack.argmin(1), stack.max((0, 2))],
     "softmax": lambda x, **_: [F.softmax(x, 1), F.log_softmax(x.T, 1), rg.logsumexp(x, 1)],
     "products": lambda x, y, square, stack, **_: [x @ square, x.T @ y, stack @ square, stack @ stack.transpose(1, 2)],
-    "parts": lambda x, y, **_: [rg.cat([x, y, x], 1), rg.cat([x, y]), x[1:3] + 1, x[np.array([2, 0, 2])]],
+    "parts": lambda x, y, **_: [
+        rg.cat([x, y, x], 1),
+        rg.cat([x, y]),
+        rg.cat([x * y, x - y]),
+        x[1:3] + 1,
+        x[np.array([2, 0, 2])],
+    ],
     "losses": lambda x, y, **_: [
         F.mse_loss(x, y),
         F.l1_loss(x, y, reduction="sum"),

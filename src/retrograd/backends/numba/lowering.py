@@ -229,7 +229,7 @@ class Lowering:
             raise Unsupported(f"{call.kernel} of rows that do not lie one after the other")
         copy = self.temporary(view, call)
         self.append(call, elementwise.statement("copy", {"x": view}, copy))
-        self._flush()
+        self.flush()
         return copy
 
     def number(self, value: Any) -> Number:
@@ -260,7 +260,7 @@ class Lowering:
 
         An operand that is absent is None; one that no slice is taken of is the same for every slice.
         """
-        self._flush()
+        self.flush()
         self._record(call, code, views, integers, numbers, fails)
 
     def _record(
@@ -312,7 +312,7 @@ class Lowering:
         batch = call.segment.rows if call.segment else 0
         shape = statement.target.shape
         if self._loop is not None and not self._fits(statement, shape, batch):
-            self._flush()
+            self.flush()
         if self._loop is None:
             self._loop = Loop(shape, batch)
         self._loop.statements.append(statement)
@@ -339,7 +339,7 @@ class Lowering:
         # memory that is used again, for the same shape, once nothing needs what was there
         return start != other_start or a._replace(slot=b.slot) != b
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
         """End the loop that is open."""
         if self._loop is None:
             return
@@ -378,7 +378,7 @@ class Lowering:
             self.line(f"count = min(table[{most}], table[{stop}] - first)")
         for instruction in segment.instructions:
             self._lower(Call(instruction, segment))
-        self._flush()
+        self.flush()
         self._depth = 1
         if segment.rows and self._shares:
             sums = np.array(self._added, np.int64).reshape(-1, 4)
@@ -412,7 +412,7 @@ class Lowering:
             return view
         if call.segment.slice_rows >= call.segment.rows and not self._shares:
             return view
-        self._flush()
+        self.flush()
         part, either = self.temporary(view, call), self._word(0)
         offset = self._word(view.offset)
         self.line(
@@ -723,6 +723,7 @@ def _index_add(low: Lowering, call: Call) -> None:
 
 def _concatenate(low: Lowering, call: Call) -> None:
     axis, y, at = call.arguments["axis"], low.made(call), 0
+    low.flush()  # the parts are copied in loops of their own, which read them in memory
     for operand in call.arguments["arrays"]:
         x = low.view(call, operand, "arrays")
         offset = y.offset + at * y.strides[axis] * y.dtype.itemsize
