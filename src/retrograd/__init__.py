@@ -81,6 +81,11 @@ from .ops.creation import (
     zeros,
     zeros_like,
 )
+from .ops.distributions import (
+    gumbel,
+    normal,
+    uniform,
+)
 from .ops.elementary import (
     acos,
     acosh,
@@ -345,6 +350,7 @@ __all__ = [
     "grad",
     "greater",
     "greater_equal",
+    "gumbel",
     "hessian",
     "hstack",
     "hvp",
@@ -405,6 +411,7 @@ __all__ = [
     "nn",
     "no_grad",
     "norm",
+    "normal",
     "not_equal",
     "ones",
     "ones_like",
@@ -471,6 +478,7 @@ __all__ = [
     "trunc",
     "unbind",
     "unfold",
+    "uniform",
     "unsqueeze",
     "value_and_grad",
     "var",

@@ -76,8 +76,8 @@ def _split(ary: Tensor, indices_or_sections: Any, axis: int = 0) -> list[Tensor]
             raise ValueError(f"np.split: {n} elements of axis {axis} do not make {indices_or_sections} equal parts")
         return list(shape_ops.split(ary, [n // int(indices_or_sections)] * int(indices_or_sections), axis))
     ends = [min(max(int(i), 0), n) for i in indices_or_sections]
-    key = (slice(None),) * (axis % ary.ndim)
-    return [ary[(*key, slice(a, b))] for a, b in zip([0, *ends], [*ends, n], strict=True)]  # type: ignore[misc]
+    axis %= ary.ndim
+    return [ary[arrange.at(axis, slice(a, b))] for a, b in zip([0, *ends], [*ends, n], strict=True)]
 
 
 def _sort(a: Tensor, axis: int | None = -1) -> Tensor:
