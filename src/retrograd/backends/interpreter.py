@@ -85,6 +85,7 @@ class Interpreter:
                 continue
             target = view(output, n)
             if rules is not None and n in rules.summed and start > 0:
-                target += value
+                with np.errstate(all="ignore"):  # as in kernels
+                    target += value
             else:
                 target[...] = value

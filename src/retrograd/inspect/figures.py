@@ -47,6 +47,8 @@ def signal(watch: Watch | Sequence[Report]) -> Any:
     colours = _gradation(len(chosen))
     for report, colour in zip(chosen, colours, strict=True):
         values = _positive([layer.arriving for layer in report.layers])
+        if not np.isfinite(values).any():
+            continue
         axes.plot(range(len(values)), values, marker="o", markersize=3, color=colour, label=str(report.step))
     _whole_decades(axes, [layer.arriving for report in chosen for layer in report.layers])
     _label_layers(axes.xaxis, layers)
@@ -98,10 +100,12 @@ def histograms(report: Report) -> Any:
     for row, layer in zip(grid, layers, strict=True):
         for axes, values, colour in ((row[0], layer.activations, _BLUE), (row[1], layer.signals, _ORANGE)):
             if values is None:
-                axes.text(0.5, 0.5, "not kept", ha="center", va="center", color=_GREY, transform=axes.transAxes)
+                axes.set(xticks=[], yticks=[])
+                axes.text(0.5, 0.5, "not on the tape", ha="center", va="center", color=_GREY, transform=axes.transAxes)
             else:
                 axes.hist(values[np.isfinite(values)], bins=40, color=colour)
-                axes.set_yscale("log")
+                axes.locator_params(axis="x", nbins=4)
+                _logarithmic(axes)
         row[0].set_ylabel(_name(layer), color=_GREY)
     for axes, title in zip(grid[0], ("activations", "signals that arrive"), strict=True):
         axes.set_title(title, fontsize=10, color=_GREY)
@@ -132,13 +136,18 @@ def _legend(axes: Any, title: str) -> None:
     legend.get_title().set(color=_GREY, fontsize=8)
 
 
-def _whole_decades(axes: Any, values: Sequence[float | None]) -> None:
-    """A logarithmic scale from one power of ten to another, with labels at those alone."""
+def _logarithmic(axes: Any) -> None:
+    """A logarithmic y axis with labels at whole powers of ten alone."""
     from matplotlib.ticker import NullFormatter
 
-    known = [v for v in _positive(values) if np.isfinite(v)]
     axes.set_yscale("log")
     axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _whole_decades(axes: Any, values: Sequence[float | None]) -> None:
+    """A logarithmic y axis from one power of ten to another."""
+    _logarithmic(axes)
+    known = [v for v in _positive(values) if np.isfinite(v)]
     if known:
         low, high = np.floor(np.log10(min(known))), np.ceil(np.log10(max(known)))
         axes.set_ylim(10.0**low, 10.0 ** max(high, low + 1))
