@@ -3,19 +3,12 @@
 #include "call.h"
 #include "threads.h"
 
-#include <sched.h>
-#include <stdatomic.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#ifdef _OPENMP
-#include <omp.h>
-#endif
-
 #define CACHE_LINE 64
-#define SPINS 4000 /* of a thread that waits, before it lets another one have the processor */
 /* Below this much work for each, in the units of rg_parts, threads that meet a few times a step do not pay. */
 #define WORK_PER_PART 8192
 /* Threads run the whole program together, unless calls that only one of them would run take longer than this. */
@@ -52,6 +45,15 @@ typedef struct {
     int packs;
 } segment;
 
+/* What threads do in parts between two times that they meet. */
+typedef struct {
+    enum { BEGIN, PACK, BATCH, SUMS, SHARED, ALONE } kind;
+    const segment *segment; /* whose weights are packed, whose rows are run or whose sums are added up */
+    const rg_call *call;    /* SHARED: it and those merged with it; SUMS: the same after the sums, or NULL */
+    int64_t calls;          /* ALONE: so many from `call` on, by one thread while the others wait */
+    int parts;
+} phase;
+
 struct rg_program {
     segment *segments;
     int64_t segment_count;
@@ -71,8 +73,8 @@ struct rg_program {
     int together;     /* all threads run the whole program; else each call has threads of its own */
     int threads, parts;
     part_memory *part;
-    _Alignas(CACHE_LINE) atomic_int arrived;
-    _Alignas(CACHE_LINE) atomic_uint phase;
+    phase *phases; /* of a program that threads run together; the first one gathers and packs, if there is need */
+    int64_t phase_count;
 };
 
 /* ---- checks */
@@ -591,9 +593,8 @@ rg_program *rg_program_load(const rg_program_source *source, char *text, int64_t
     if (check_buffers(&c, source))
         return NULL;
     const int64_t calls = source->instruction_count, operands = calls * RG_OPERANDS;
-    p = aligned_alloc(CACHE_LINE, sizeof *p);
+    p = zeroed(1, sizeof *p);
     if (p) {
-        memset(p, 0, sizeof *p);
         p->segments = zeroed(source->segment_count, sizeof *p->segments);
         p->calls = zeroed(calls, sizeof *p->calls);
         p->inputs = zeroed(operands, sizeof *p->inputs);
@@ -603,8 +604,10 @@ rg_program *rg_program_load(const rg_program_source *source, char *text, int64_t
         p->local = zeroed(operands, sizeof *p->local);
         p->arena = aligned(source->arena_bytes);
         p->input_bytes = zeroed(source->input_count, sizeof *p->input_bytes);
+        p->phases = zeroed(1 + 3 * source->segment_count + calls, sizeof *p->phases);
     }
-    if (!p || !p->input_bytes || !p->segments || !p->calls || !p->inputs || !p->results || !p->sums || !p->fixed || !p->local || !p->arena)
+    if (!p || !p->input_bytes || !p->segments || !p->calls || !p->inputs || !p->results || !p->sums || !p->fixed ||
+        !p->local || !p->arena || !p->phases)
         complain(&c, "no memory");
     else {
         p->segment_count = source->segment_count;
@@ -673,20 +676,95 @@ void rg_program_free(rg_program *p) {
     free(p->arena);
     free(p->input_bytes);
     free(p->packed);
+    free(p->phases);
     free(p);
 }
 
 int rg_program_threads(const rg_program *p) { return p->parts; }
+
+static int paying_parts(int64_t work, int threads) {
+    const int64_t paying = work / WORK_PER_PART;
+    return paying >= threads ? threads : paying > 1 ? (int)paying : 1;
+}
+
+/* Whether threads that each add up their share of the sums can go on with their share of these calls at once: what the
+ * calls read of the sums is shared out in the same way. Of operands that a step is given, it is not known. */
+static int goes_on(const rg_program *p, const segment *s, const rg_call *call) {
+    for (const rg_call *last = call + call->merged; call < last; call++)
+        for (int slot = 0; slot < RG_OPERANDS; slot++) {
+            const rg_view *v = &call->operand[slot];
+            if (!v->present)
+                continue;
+            const uintptr_t from = p->fixed[call->number * RG_OPERANDS + slot];
+            const uintptr_t bytes = (uintptr_t)(v->size * rg_item_bytes(v->dtype));
+            if (!from)
+                return 0;
+            for (const summed_output *sum = p->sums + s->first_sum, *end = sum + s->sum_count; sum < end; sum++) {
+                const uintptr_t to = p->fixed[sum->operand];
+                const int same = to == from && sum->elements == call->elements && sum->dtype == v->dtype;
+                if (!same && to && from < to + (uintptr_t)(sum->elements * rg_item_bytes(sum->dtype)) && to < from + bytes)
+                    return 0;
+            }
+        }
+    return 1;
+}
+
+static int64_t merged_work(const rg_call *call) {
+    int64_t work = 0;
+    for (int64_t k = 0; k < call->merged; k++)
+        work += call[k].work;
+    return work;
+}
+
+static void plan_phases(rg_program *p, int threads) {
+    phase *next = p->phases;
+    const segment *first = p->segments, *end = p->segments + p->segment_count;
+    *next++ = (phase){.kind = BEGIN, .segment = first < end && first->rows && first->packs ? first : NULL};
+    int64_t done = 0; /* calls of the segment that are in a phase */
+    for (const segment *s = first; s < end; s++) {
+        if (s->rows) {
+            if (s->packs && s > first)
+                *next++ = (phase){.kind = PACK, .segment = s, .parts = s->parts};
+            *next++ = (phase){.kind = BATCH, .segment = s, .parts = s->parts};
+            if (s->parts > 1) {
+                const rg_call *after = s + 1 < end && s[1].count && !s[1].rows ? p->calls + s[1].first : NULL;
+                const int on = after && after->shared && goes_on(p, s, after);
+                *next++ = (phase){.kind = SUMS, .segment = s, .call = on ? after : NULL, .parts = s->parts};
+                done = on ? after->merged : 0;
+            }
+            continue;
+        }
+        for (const rg_call *call = p->calls + s->first + done, *last = p->calls + s->first + s->count; call < last;) {
+            if (call->shared) {
+                *next++ = (phase){.kind = SHARED, .call = call, .parts = paying_parts(merged_work(call), threads)};
+                call += call->merged;
+                continue;
+            }
+            *next = (phase){.kind = ALONE, .call = call};
+            for (; call < last && !call->shared; call++)
+                next->calls++;
+            next++;
+        }
+        done = 0;
+    }
+    p->phase_count = next - p->phases;
+}
 
 /* How many parts each segment's batch is cut into, and their memory. Depends on shapes and `threads` alone. */
 static int plan_threads(rg_program *p, int threads) {
     int parts = 1;
     for (int64_t i = 0; i < p->segment_count; i++) {
         segment *s = &p->segments[i];
-        const int64_t paying = s->rows ? rg_smaller(s->work / WORK_PER_PART, s->rows) : 1;
-        s->parts = paying >= threads ? threads : paying > 1 ? (int)paying : 1;
+        s->parts = s->rows ? (int)rg_smaller(paying_parts(s->work, threads), s->rows) : 1;
         if (s->parts > parts)
             parts = s->parts;
+    }
+    if (p->together) {
+        plan_phases(p, threads);
+        for (int64_t n = 0; n < p->phase_count; n++)
+            if (p->phases[n].parts > parts)
+                parts = p->phases[n].parts;
+        p->phases[0].parts = parts;
     }
     free_parts(p);
     p->threads = 0;
@@ -713,31 +791,6 @@ static int plan_threads(rg_program *p, int threads) {
 }
 
 /* ---- running */
-
-static inline void pause_briefly(void) {
-#if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
-}
-
-/* All threads of a run meet here. */
-static void meet(rg_program *p, int threads) {
-    if (threads == 1)
-        return;
-    const unsigned phase = atomic_load_explicit(&p->phase, memory_order_relaxed);
-    if (atomic_fetch_add_explicit(&p->arrived, 1, memory_order_acq_rel) + 1 == threads) {
-        atomic_store_explicit(&p->arrived, 0, memory_order_relaxed);
-        atomic_store_explicit(&p->phase, phase + 1, memory_order_release);
-        return;
-    }
-    for (int spins = 0; atomic_load_explicit(&p->phase, memory_order_acquire) == phase; spins++)
-        if (spins < SPINS)
-            pause_briefly();
-        else
-            sched_yield();
-}
 
 static rg_frame frame_of(const rg_program *p, int part, const rg_scalar *scalars) {
     return (rg_frame){.at = p->part[part].at,
@@ -793,41 +846,6 @@ static void pack(const rg_program *p, const segment *s, const rg_scalar *scalars
             call->before(call, &frame);
 }
 
-/* One step's share of one of the threads that run the program together. */
-static void run_together(rg_program *p, const rg_scalar *scalars, int thread, int threads) {
-    for (int64_t i = 0; i < p->segment_count; i++) {
-        const segment *s = &p->segments[i];
-        if (s->rows) {
-            if (s->packs) {
-                pack(p, s, scalars, thread, threads);
-                meet(p, threads);
-            }
-            for (int part = thread; part < s->parts; part += threads)
-                run_part(p, s, part, scalars);
-            meet(p, threads);
-            if (s->parts > 1) {
-                add_sums(p, s, thread, threads);
-                meet(p, threads);
-            }
-            continue;
-        }
-        rg_frame frame = frame_of(p, 0, scalars);
-        frame.thread = thread;
-        frame.threads = threads;
-        for (int64_t n = s->first; n < s->first + s->count; n += p->calls[n].merged) {
-            const rg_call *call = &p->calls[n], *before = n > s->first ? call - 1 : NULL;
-            if (before && (call->shared || before->shared))
-                meet(p, threads);
-            if (call->shared || thread == 0) {
-                if (call->before)
-                    call->before(call, &frame);
-                call->run(call, &frame);
-            }
-        }
-        meet(p, threads);
-    }
-}
-
 typedef struct {
     rg_program *program;
     const segment *segment;
@@ -876,10 +894,7 @@ static void run_apart(rg_program *p, const rg_scalar *scalars) {
         for (int64_t n = s->first; n < s->first + s->count; n += p->calls[n].merged) {
             const rg_call *call = args.call = &p->calls[n];
             if (call->shared) {
-                int64_t work = 0;
-                for (int64_t k = 0; k < call->merged; k++)
-                    work += call[k].work;
-                rg_parallel_parts(shared_call, &args, rg_parts(work));
+                rg_parallel_parts(shared_call, &args, rg_parts(merged_work(call)));
                 continue;
             }
             if (call->before)
@@ -904,48 +919,15 @@ static void place_inputs(const rg_program *p, void *const *inputs, void *const *
             p->part[part].at[p->sums[k].operand] = (uintptr_t)p->part[part].sums + (uintptr_t)p->sums[k].place;
 }
 
-/* Runs a step, or steps, with the threads that the program is planned for: `run` is called by each. */
-typedef void run_share(rg_program *p, void *args, int thread, int threads);
-
-static void with_threads(rg_program *p, run_share *run, void *args) {
-#ifdef _OPENMP
-    if (p->together && p->parts > 1 && !omp_in_parallel()) {
-#pragma omp parallel num_threads(p->parts)
-        run(p, args, omp_get_thread_num(), omp_get_num_threads());
-        return;
-    }
-#endif
-    run(p, args, 0, 1);
-}
-
+/* A step, or steps, on their way. */
 typedef struct {
-    const rg_scalar *scalars;
-} step_args;
-
-static void run_step(rg_program *p, void *args, int thread, int threads) {
-    const step_args *o = args;
-    if (p->together)
-        run_together(p, o->scalars, thread, threads);
-    else
-        run_apart(p, o->scalars);
-}
-
-int rg_program_run(rg_program *p, void *const *inputs, void *const *results, const rg_scalar *scalars) {
-    if (rg_num_threads() != p->threads && plan_threads(p, rg_num_threads()))
-        return -1;
-    step_args args = {scalars};
-    place_inputs(p, inputs, results);
-    with_threads(p, run_step, &args);
-    return 0;
-}
-
-typedef struct {
-    const rg_epoch *epoch;
-    char *staging;   /* the inputs of a step, gathered */
-    void **inputs;   /* where they are */
-    int64_t done;
-    int stopped;
-} epoch_args;
+    rg_program *program;
+    const rg_scalar *scalars; /* of this step */
+    const rg_epoch *epoch;    /* NULL for a single step */
+    void **inputs;            /* of an epoch's step: in the data, or gathered */
+    int64_t done;             /* steps */
+    int64_t phase;
+} progress;
 
 /* to[i] = from[rows[i]], i < n, the rows being so many bytes; short ones are moved without a call for each. */
 static void gather_rows(char *to, const char *from, const int64_t *rows, int64_t n, int64_t bytes) {
@@ -968,48 +950,136 @@ static void gather_rows(char *to, const char *from, const int64_t *rows, int64_t
 #undef ROWS_OF
 }
 
-/* This thread's share of the rows of each input. */
-static void gather(const rg_program *p, const epoch_args *o, int64_t step, int thread, int threads) {
+/* This part's share of the rows of each input. */
+static void gather(const progress *o, int part, int parts) {
     const rg_epoch *e = o->epoch;
-    const int64_t *order = e->order + step * e->batch;
-    const int64_t begin = rg_cut(e->batch, thread, threads), end = rg_cut(e->batch, thread + 1, threads);
-    for (int64_t n = 0; n < p->input_number; n++)
+    const int64_t *order = e->order + o->done * e->batch;
+    const int64_t begin = rg_cut(e->batch, part, parts), end = rg_cut(e->batch, part + 1, parts);
+    for (int64_t n = 0; n < o->program->input_number; n++)
         gather_rows((char *)o->inputs[n] + begin * e->row_bytes[n], e->data[n], order + begin, end - begin,
                     e->row_bytes[n]);
 }
 
-static void run_epoch(rg_program *p, void *args, int thread, int threads) {
-    epoch_args *o = args;
+static int gathers(const progress *o) { return o->epoch && o->epoch->order; }
+
+/* Makes an epoch's next step ready, but for what is gathered; 0 where there is none. */
+static int begin_step(progress *o) {
     const rg_epoch *e = o->epoch;
-    for (int64_t step = 0; step < e->steps; step++) {
-        if (thread == 0) {
-            o->stopped = e->stop && *e->stop;
-            if (!e->order) {
-                for (int64_t n = 0; n < p->input_number; n++)
-                    o->inputs[n] = (char *)e->data[n] + (e->first + step * e->batch) * e->row_bytes[n];
-                place_inputs(p, o->inputs, e->results);
-            }
-        }
-        meet(p, threads);
-        if (o->stopped)
-            return;
-        if (e->order) {
-            gather(p, o, step, thread, threads);
-            meet(p, threads);
-        }
-        const rg_scalar *scalars = e->scalars + step * e->scalars_step;
-        if (p->together)
-            run_together(p, scalars, thread, threads);
-        else
-            run_apart(p, scalars);
-        if (thread == 0) {
-            if (e->losses) {
-                const size_t bytes = (size_t)rg_item_bytes(p->loss_dtype);
-                memcpy((char *)e->losses + (size_t)step * bytes, e->results[0], bytes);
-            }
-            o->done = step + 1;
-        }
+    if (o->done == e->steps || (e->stop && *e->stop))
+        return 0;
+    o->scalars = e->scalars + o->done * e->scalars_step;
+    if (!e->order) {
+        for (int64_t n = 0; n < o->program->input_number; n++)
+            o->inputs[n] = (char *)e->data[n] + (e->first + o->done * e->batch) * e->row_bytes[n];
+        place_inputs(o->program, o->inputs, e->results);
     }
+    return 1;
+}
+
+static void end_step(progress *o) {
+    const rg_epoch *e = o->epoch;
+    if (e && e->losses) {
+        const size_t bytes = (size_t)rg_item_bytes(o->program->loss_dtype);
+        memcpy((char *)e->losses + (size_t)o->done * bytes, e->results[0], bytes);
+    }
+    o->done++;
+}
+
+static void run_calls(const rg_program *p, const rg_call *call, int64_t calls, const rg_scalar *scalars) {
+    const rg_frame frame = frame_of(p, 0, scalars);
+    for (const rg_call *last = call + calls; call < last; call++) {
+        if (call->before)
+            call->before(call, &frame);
+        call->run(call, &frame);
+    }
+}
+
+static void run_shared(const rg_program *p, const rg_call *call, const rg_scalar *scalars, int part, int parts) {
+    rg_frame frame = frame_of(p, 0, scalars);
+    frame.thread = part;
+    frame.threads = parts;
+    call->run(call, &frame);
+}
+
+static void run_phase(void *args, int part, int parts) {
+    const progress *o = args;
+    const rg_program *p = o->program;
+    const phase *f = &p->phases[o->phase];
+    switch (f->kind) {
+    case BEGIN:
+        if (gathers(o))
+            gather(o, part, parts);
+        if (!f->segment)
+            break; /* fall through */
+    case PACK:
+        pack(p, f->segment, o->scalars, part, parts);
+        break;
+    case BATCH:
+        run_part(p, f->segment, part, o->scalars);
+        break;
+    case SUMS:
+        add_sums(p, f->segment, part, parts);
+        if (!f->call)
+            break; /* fall through */
+    default:
+        run_shared(p, f->call, o->scalars, part, parts);
+    }
+}
+
+/* The parts of the phase at `o->phase`, or of the next that has any; 0 where the step, or the last one, is done. */
+static int reach_phase(progress *o) {
+    const rg_program *p = o->program;
+    for (;; o->phase++) {
+        if (o->phase == p->phase_count) {
+            end_step(o);
+            if (!o->epoch || !begin_step(o))
+                return 0;
+            o->phase = 0;
+        }
+        const phase *f = &p->phases[o->phase];
+        if (f->kind == ALONE)
+            run_calls(p, f->call, f->calls, o->scalars);
+        else if (f->kind != BEGIN || f->segment || gathers(o))
+            return f->parts;
+    }
+}
+
+static int next_phase(void *args) {
+    progress *o = args;
+    o->phase++;
+    return reach_phase(o);
+}
+
+static void run_together(progress *o) {
+    rg_parallel_phases(run_phase, next_phase, o, reach_phase(o), o->program->parts);
+}
+
+int rg_program_run(rg_program *p, void *const *inputs, void *const *results, const rg_scalar *scalars) {
+    if (rg_num_threads() != p->threads && plan_threads(p, rg_num_threads()))
+        return -1;
+    place_inputs(p, inputs, results);
+    if (p->together)
+        run_together(&(progress){.program = p, .scalars = scalars});
+    else
+        run_apart(p, scalars);
+    return 0;
+}
+
+static void gather_part(void *args, int part, int parts) { gather(args, part, parts); }
+
+static void run_epoch(progress *o) {
+    if (!begin_step(o))
+        return;
+    if (o->program->together) {
+        run_together(o);
+        return;
+    }
+    do {
+        if (gathers(o))
+            rg_parallel_parts(gather_part, o, rg_num_threads());
+        run_apart(o->program, o->scalars);
+        end_step(o);
+    } while (begin_step(o));
 }
 
 /* Whether all rows that the epoch reads are there, and make inputs of the program's sizes. */
@@ -1038,19 +1108,18 @@ int64_t rg_program_run_steps(rg_program *p, const rg_epoch *e) {
     int64_t bytes = 0;
     for (int64_t n = 0; n < p->input_number; n++)
         bytes += rg_blocks(p->input_bytes[n], CACHE_LINE) * CACHE_LINE;
-    epoch_args args = {.epoch = e, .staging = aligned(e->order ? bytes : 0)};
-    args.inputs = zeroed(p->input_number, sizeof *args.inputs);
-    if (args.staging && args.inputs) {
-        char *at = args.staging;
+    char *const staging = aligned(e->order ? bytes : 0), *at = staging;
+    progress o = {.program = p, .epoch = e, .inputs = zeroed(p->input_number, sizeof *o.inputs)};
+    if (staging && o.inputs) {
         for (int64_t n = 0; n < p->input_number; n++) {
-            args.inputs[n] = at;
+            o.inputs[n] = at;
             at += e->order ? rg_blocks(p->input_bytes[n], CACHE_LINE) * CACHE_LINE : 0;
         }
-        place_inputs(p, args.inputs, e->results);
-        with_threads(p, run_epoch, &args);
+        place_inputs(p, o.inputs, e->results);
+        run_epoch(&o);
     } else
-        args.done = -1;
-    free(args.staging);
-    free(args.inputs);
-    return args.done;
+        o.done = -1;
+    free(staging);
+    free(o.inputs);
+    return o.done;
 }

@@ -35,10 +35,9 @@ const char *rg_isa(void);
 const char *rg_isas(void);
 const char *rg_compiler(void);
 
-/* How many threads a kernel may use, at most; 1 in a forked child and in a build without OpenMP. */
+/* How many threads a kernel may use, at most. */
 void rg_set_num_threads(int n);
 int rg_num_threads(void);
-int rg_has_openmp(void);
 
 #include "program.h"
 

@@ -1,37 +1,68 @@
+/* One pool of threads for the life of the process.
+ *
+ * A job is a row of phases, a phase a number of parts. Whoever is there takes parts: first the one of its own number, so
+ * that a part's memory stays in one core's cache, then what nobody has begun. So nothing waits for a thread that sleeps
+ * or that another process keeps from running, unless it has begun a part. Which thread ran a part changes no result.
+ *
+ * Threads that find nothing to do look for a while, then sleep.
+ */
 #include "threads.h"
 #include "blocks.h"
 #include "retrograd.h"
 
 #include <pthread.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
+#include <string.h>
+#include <time.h>
 
-#ifdef _OPENMP
-#include <omp.h>
-#endif
-
-/* Below this much work for each, waking a thread costs more than it brings. */
+/* Below this much work for each, sharing costs more than it brings. */
 #define WORK_PER_PART 16384
 #define PART_UNIT 16
+#define CACHE_LINE 64
+#define LOOKING_NS 100000 /* before a thread that finds nothing to do sleeps */
+#define LOOKS 64          /* between two looks at the clock */
+
+/* Waking takes microseconds, and some jobs end before the sleeper comes. After so many in a row that did, only one job
+ * in WAKE_AGAIN wakes. */
+#define LOST_WAKES 4
+#define WAKE_AGAIN 16
+
+/* A phase's number and its number of parts are one word, so that who reads it late has both of the same phase. */
+#define PARTS_BITS 16
+#define PARTS_OF(word) ((int)((word) & ((1 << PARTS_BITS) - 1)))
+#define PHASE_OF(word) ((word) >> PARTS_BITS)
+
+static struct {
+    _Alignas(CACHE_LINE) atomic_uint_fast64_t phase; /* number << PARTS_BITS | parts; without parts: the job is over */
+    _Alignas(CACHE_LINE) atomic_int left;            /* parts of the phase that have not ended */
+    _Alignas(CACHE_LINE) atomic_int busy;            /* with a job; what comes meanwhile runs on its caller's thread */
+    rg_part *run;
+    rg_next_phase *next;
+    void *args;
+    atomic_int helped; /* another thread than the caller took a part of the job */
+    int lost_wakes, unwoken;
+    int helpers; /* threads that were started; the caller is number 0 */
+} pool;
+
+/* The last phase in which each part was taken. */
+static struct {
+    _Alignas(CACHE_LINE) atomic_uint_fast64_t phase;
+} taken[RG_MOST_THREADS];
+
+/* Where each helper sleeps. */
+static struct {
+    atomic_int asleep;
+    pthread_mutex_t mutex;
+    pthread_cond_t wake;
+} bed[RG_MOST_THREADS];
 
 static atomic_int threads = 1;
-static atomic_int forked = 0;
 
-/* The OpenMP runtimes' threads do not live on in a forked child, which would wait for them for ever. */
-static void in_child(void) { forked = 1; }
+void rg_set_num_threads(int n) { threads = n < RG_MOST_THREADS ? n : RG_MOST_THREADS; }
 
-__attribute__((constructor)) static void watch_forks(void) { pthread_atfork(NULL, NULL, in_child); }
-
-void rg_set_num_threads(int n) { threads = n; }
-
-int rg_num_threads(void) { return rg_has_openmp() && !forked ? threads : 1; }
-
-int rg_has_openmp(void) {
-#ifdef _OPENMP
-    return 1;
-#else
-    return 0;
-#endif
-}
+int rg_num_threads(void) { return threads; }
 
 int rg_parts(int64_t work) {
     int most = rg_num_threads();
@@ -39,18 +70,160 @@ int rg_parts(int64_t work) {
     return paying >= most ? most : paying > 1 ? (int)paying : 1;
 }
 
-void rg_parallel_parts(rg_part *kernel, void *args, int parts) {
-#ifdef _OPENMP
-    if (parts > 1 && !omp_in_parallel()) {
-#pragma omp parallel for num_threads(parts) schedule(static, 1)
-        for (int part = 0; part < parts; part++)
-            kernel(args, part, parts);
+static inline void pause_briefly(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+static int64_t now_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static void publish(uint64_t phase, int parts) {
+    atomic_store_explicit(&pool.left, parts, memory_order_relaxed);
+    atomic_store(&pool.phase, phase << PARTS_BITS | (uint64_t)parts);
+}
+
+/* The parts of a phase that nobody has begun, from number `mine` on. */
+static void take_parts(uint64_t word, int mine) {
+    const uint64_t phase = PHASE_OF(word);
+    const int parts = PARTS_OF(word);
+    for (int k = 0, part = mine; k < parts; k++, part = part + 1 < parts ? part + 1 : 0) {
+        uint64_t last = atomic_load_explicit(&taken[part].phase, memory_order_relaxed);
+        if (last >= phase || !atomic_compare_exchange_strong_explicit(&taken[part].phase, &last, phase,
+                                                                      memory_order_acquire, memory_order_relaxed))
+            continue;
+        pool.run(pool.args, part, parts); /* the phase lasts until this part has ended */
+        if (mine)
+            atomic_store_explicit(&pool.helped, 1, memory_order_relaxed);
+        if (atomic_fetch_sub_explicit(&pool.left, 1, memory_order_acq_rel) == 1)
+            publish(phase + 1, pool.next ? pool.next(pool.args) : 0);
+    }
+}
+
+/* Waits until there is another phase than `word`, with a part of this number; sleeps when that takes long. */
+static uint64_t next_for(int mine, uint64_t word) {
+    int64_t begun = 0;
+    for (int looks = 1;; looks++) {
+        uint64_t seen = atomic_load_explicit(&pool.phase, memory_order_acquire);
+        if (seen != word && mine < PARTS_OF(seen))
+            return seen;
+        pause_briefly();
+        if (looks % LOOKS)
+            continue;
+        const int64_t now = now_ns();
+        if (!begun)
+            begun = now;
+        if (now - begun < LOOKING_NS)
+            continue;
+        pthread_mutex_lock(&bed[mine].mutex);
+        atomic_store(&bed[mine].asleep, 1);
+        for (;;) {
+            seen = atomic_load(&pool.phase);
+            if (seen != word && mine < PARTS_OF(seen))
+                break;
+            pthread_cond_wait(&bed[mine].wake, &bed[mine].mutex);
+        }
+        atomic_store(&bed[mine].asleep, 0);
+        pthread_mutex_unlock(&bed[mine].mutex);
+        return seen;
+    }
+}
+
+static void *help(void *number) {
+    const int mine = (int)(intptr_t)number;
+    for (uint64_t word = 0;;) {
+        word = next_for(mine, word);
+        take_parts(word, mine);
+    }
+    return NULL;
+}
+
+/* Starts what is missing of so many helpers; they leave signals to the threads of the program. */
+static void start_helpers(int wanted) {
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    while (pool.helpers < wanted) {
+        const int number = pool.helpers + 1;
+        pthread_t thread;
+        pthread_mutex_init(&bed[number].mutex, NULL);
+        pthread_cond_init(&bed[number].wake, NULL);
+        atomic_store(&bed[number].asleep, 0);
+        if (pthread_create(&thread, NULL, help, (void *)(intptr_t)number))
+            break; /* the caller takes their parts */
+        pthread_detach(thread);
+        pool.helpers++;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+/* Wakes the sleepers among the first helpers, unless that has not been worth it of late; says whether it did. */
+static int wake_helpers(int helpers) {
+    int asleep = 0;
+    for (int n = 1; n <= helpers; n++)
+        asleep |= atomic_load(&bed[n].asleep);
+    if (!asleep || (pool.lost_wakes >= LOST_WAKES && ++pool.unwoken % WAKE_AGAIN))
+        return 0;
+    for (int n = 1; n <= helpers; n++)
+        if (atomic_load(&bed[n].asleep)) {
+            pthread_mutex_lock(&bed[n].mutex);
+            pthread_cond_signal(&bed[n].wake);
+            pthread_mutex_unlock(&bed[n].mutex);
+        }
+    return 1;
+}
+
+void rg_parallel_phases(rg_part *run, rg_next_phase *next, void *args, int parts, int most) {
+    if (most == 1 || atomic_exchange_explicit(&pool.busy, 1, memory_order_acquire)) {
+        for (; parts > 0; parts = next ? next(args) : 0)
+            for (int part = 0; part < parts; part++)
+                run(args, part, parts);
         return;
     }
-#endif
-    for (int part = 0; part < parts; part++)
-        kernel(args, part, parts);
+    start_helpers(most - 1);
+    pool.run = run;
+    pool.next = next;
+    pool.args = args;
+    atomic_store_explicit(&pool.helped, 0, memory_order_relaxed);
+    uint64_t word = atomic_load_explicit(&pool.phase, memory_order_relaxed);
+    publish(PHASE_OF(word) + 1, parts);
+    const int woke = wake_helpers((int)rg_smaller(most - 1, pool.helpers));
+    for (;;) {
+        word = atomic_load_explicit(&pool.phase, memory_order_acquire);
+        if (!PARTS_OF(word))
+            break;
+        take_parts(word, 0);
+        for (int looks = 1; atomic_load_explicit(&pool.phase, memory_order_acquire) == word; looks++)
+            if (looks % (16 * LOOKS))
+                pause_briefly();
+            else
+                sched_yield();
+    }
+    if (atomic_load_explicit(&pool.helped, memory_order_relaxed))
+        pool.lost_wakes = 0;
+    else
+        pool.lost_wakes += woke;
+    atomic_store_explicit(&pool.busy, 0, memory_order_release);
 }
+
+void rg_parallel_parts(rg_part *kernel, void *args, int parts) {
+    rg_parallel_phases(kernel, NULL, args, parts, parts);
+}
+
+/* A forked child has none of the pool's threads, and whatever state they left; it starts threads of its own. */
+static void in_child(void) {
+    pool.helpers = 0;
+    atomic_store(&pool.busy, 0);
+    publish(PHASE_OF(atomic_load(&pool.phase)) + 1, 0);
+}
+
+__attribute__((constructor)) static void watch_forks(void) { pthread_atfork(NULL, NULL, in_child); }
 
 typedef struct {
     rg_range *kernel;

@@ -38,7 +38,6 @@ def load() -> Backend:
             "instruction set": ffi.string(lib.rg_isa()).decode(),
             "available": ffi.string(lib.rg_isas()).decode(),
             "compiler": ffi.string(lib.rg_compiler()).decode(),
-            "openmp": "yes" if lib.rg_has_openmp() else "no",
             "threads": str(lib.rg_num_threads()),
         }
 
