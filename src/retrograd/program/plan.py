@@ -14,7 +14,8 @@ from .containers import map_arrays
 from .ir import HELD, RESULT, TEMPORARY, Operand, Program, c_strides
 from .trace import Traced, Tracer
 
-_empty = np.empty
+COPIED = 1024
+"""Results of up to so many elements are made in one place, which the backend has to be told once, and copied."""
 
 
 class Plan:
@@ -48,7 +49,8 @@ class Plan:
         ]
         self._versions = [t._version for t in leaves if id(t.array) in written]
         self._lock = threading.Lock()
-        self._specs = [(o.shape, o.dtype) for o in program.results]
+        self._all_copied = all(o.size <= COPIED for o in program.results)
+        self._results = [np.empty(o.shape, o.dtype) for o in program.results] if self._all_copied else []
         self._load()
         self._numbers = _numbers(self._reads)
         self._revision = -1  # the trace itself may have changed what it depended on
@@ -78,14 +80,24 @@ class Plan:
 
     def run(self, inputs: list[Array]) -> Any:
         """One step; valid() must have held. Returns what the user's function does."""
-        results = [_empty(shape, dtype) for shape, dtype in self._specs]
-        self.run_into(inputs, results)
+        if self._all_copied:
+            made = self._results
+            self._lock.acquire()  # one arena, one place for results
+            try:
+                self.loaded.run(inputs, made, self.numbers() if self._host_calls else self._numbers)
+                made = [array.copy() for array in made]
+            finally:
+                self._lock.release()
+            self.finish()
+        else:
+            made = [np.empty(o.shape, o.dtype) for o in self.program.results]
+            self.run_into(inputs, made)
         returned = self._returned
-        return Tensor(results[0]) if type(returned) is Result else map_results(returned, results)
+        return Tensor(made[0]) if type(returned) is Result else map_results(returned, made)
 
     def run_into(self, inputs: list[Array], results: list[Array]) -> None:
         """One step, its results into the arrays given."""
-        with self._lock:  # one arena
+        with self._lock:
             self.loaded.run(inputs, results, self.numbers() if self._host_calls else self._numbers)
         self.finish()
 

@@ -41,7 +41,7 @@ class CompiledStep:
         self._slice_rows = slice_rows
         self._plans: dict[Any, list[Plan]] = {}
         self._latest: Any = None
-        self._latest_form: list[tuple[tuple[int, ...], np.dtype]] | None = None
+        self._latest_inputs: list[Array] | None = None  # where all arguments are arrays
         self._latest_recording = True
         self._observers: Sequence[Observer] = observers
         self._observed: dict[Observer, CompiledStep] = {}
@@ -65,16 +65,20 @@ class CompiledStep:
             if observer is not None:
                 return self._observed_call(observer, args, kwargs)
         # the quick way, for a call of the same form as the last one
-        form, plan = self._latest_form, self._latest
-        if form is not None and not kwargs and len(args) == len(form) and state.recording is self._latest_recording:
+        known, plan = self._latest_inputs, self._latest
+        if known is not None and not kwargs and len(args) == len(known) and state.recording is self._latest_recording:
             inputs: list[Array] = []
-            for value, (shape, dtype) in zip(args, form):  # noqa: B905
+            for value, last in zip(args, known):  # noqa: B905
                 array = value.array if isinstance(value, Tensor) else value
-                if type(array) is not np.ndarray or array.shape != shape or array.dtype != dtype:
-                    break
-                inputs.append(array if array.flags.c_contiguous else array_of(array))
+                if array is not last:
+                    if type(array) is not np.ndarray or array.dtype is not last.dtype or array.shape != last.shape:
+                        break
+                    if not array.flags.c_contiguous:
+                        array = array_of(array)
+                inputs.append(array)
             else:
                 if plan.valid():
+                    self._latest_inputs = inputs
                     return plan.run(inputs)
         inputs = []
         return self.plan(args, kwargs, inputs).run(inputs)
@@ -101,7 +105,7 @@ class CompiledStep:
             self._plans.setdefault(key, []).append(plan)
         self._latest = plan
         plain = not kwargs and all(isinstance(a, (Tensor, np.ndarray)) for a in args)
-        self._latest_form = [(a.shape, a.dtype) for a in inputs] if plain else None
+        self._latest_inputs = inputs if plain else None
         self._latest_recording = state.recording
         return plan
 

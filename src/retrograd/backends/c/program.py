@@ -442,8 +442,10 @@ class Loaded:
         self._program = ffi.gc(loaded, lib.rg_program_free)
         self._arrays = source.arrays
         self._batch = program.inputs[0].shape[0] if program.inputs and program.inputs[0].shape else 0
-        self._inputs = ffi.new("void *[]", max(1, len(program.inputs)))
-        self._results = ffi.new("void *[]", max(1, len(program.results)))
+        arguments = len(program.inputs) + len(program.results)
+        self._addresses = ffi.new("void *[]", arguments + 1)
+        self._results = self._addresses + len(program.inputs)
+        self._known: list[Any] = [None] * arguments  # whose addresses they are
         self._scalars = bytearray(8 * max(1, len(program.scalars)))
         self._scalars_address = ffi.cast("rg_scalar *", pointer(self._scalars))
         self._spare = [np.empty(o.shape, o.dtype) for o in program.results]
@@ -452,15 +454,20 @@ class Loaded:
 
     def run(self, inputs: Arrays, results: Arrays, scalars: list[Any]) -> None:
         """One step: see Interpreter.run."""
-        addresses, made = self._inputs, self._results
-        for n, array in enumerate(inputs):
-            addresses[n] = pointer(array)
-        for n, array in enumerate(results):
-            made[n] = pointer(array)
+        # an address costs more than all else here: it is asked for once, as long as the arrays are the same ones
+        known, n = self._known, 0
+        for array in inputs:
+            if array is not known[n]:
+                self._addresses[n], known[n] = pointer(array), array
+            n += 1
+        for array in results:
+            if array is not known[n]:
+                self._addresses[n], known[n] = pointer(array), array
+            n += 1
         if scalars != self._packed:
             self._pack(self._scalars, 0, *scalars)
             self._packed = scalars.copy()
-        if lib.rg_program_run(self._program, addresses, made, self._scalars_address):
+        if lib.rg_program_run(self._program, self._addresses, self._results, self._scalars_address):
             raise out_of_memory("a compiled step")
 
     def run_steps(
