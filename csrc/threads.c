@@ -6,6 +6,7 @@
  *
  * Threads that find nothing to do look for a while, then sleep.
  */
+#define _GNU_SOURCE /* of Linux: which processor a thread is on */
 #include "threads.h"
 #include "blocks.h"
 #include "retrograd.h"
@@ -43,7 +44,8 @@ static struct {
     void *args;
     atomic_int helped; /* another thread than the caller took a part of the job */
     int lost_wakes, unwoken;
-    int helpers; /* threads that were started; the caller is number 0 */
+    int helpers;        /* threads that were started; the caller is number 0 */
+    atomic_int at_home; /* the processor that the caller was on when the job began */
 } pool;
 
 /* The last phase in which each part was taken. */
@@ -83,6 +85,27 @@ static int64_t now_ns(void) {
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
+
+/* A woken helper may find itself on its caller's processor, and would run instead of it: neither sleeps, so the scheduler
+ * sees no reason to part them for milliseconds. */
+#ifdef __linux__
+static int processor(void) { return sched_getcpu(); }
+
+static void leave_the_caller(void) {
+    const int here = sched_getcpu();
+    cpu_set_t allowed, others;
+    if (here < 0 || here != atomic_load_explicit(&pool.at_home, memory_order_relaxed) ||
+        sched_getaffinity(0, sizeof allowed, &allowed))
+        return;
+    others = allowed;
+    CPU_CLR((unsigned)here, &others);
+    if (CPU_COUNT(&others) && !sched_setaffinity(0, sizeof others, &others))
+        sched_setaffinity(0, sizeof allowed, &allowed);
+}
+#else
+static int processor(void) { return -1; }
+static void leave_the_caller(void) {}
+#endif
 
 static void publish(uint64_t phase, int parts) {
     atomic_store_explicit(&pool.left, parts, memory_order_relaxed);
@@ -131,6 +154,7 @@ static uint64_t next_for(int mine, uint64_t word) {
         }
         atomic_store(&bed[mine].asleep, 0);
         pthread_mutex_unlock(&bed[mine].mutex);
+        leave_the_caller();
         return seen;
     }
 }
@@ -191,6 +215,7 @@ void rg_parallel_phases(rg_part *run, rg_next_phase *next, void *args, int parts
     pool.next = next;
     pool.args = args;
     atomic_store_explicit(&pool.helped, 0, memory_order_relaxed);
+    atomic_store_explicit(&pool.at_home, processor(), memory_order_relaxed);
     uint64_t word = atomic_load_explicit(&pool.phase, memory_order_relaxed);
     publish(PHASE_OF(word) + 1, parts);
     const int woke = wake_helpers((int)rg_smaller(most - 1, pool.helpers));

@@ -124,18 +124,17 @@ def _unobserved(step: Any, arrays: list[Array], order: Array | None, first: int,
 
 
 def _many(step: Any, plan: Any, arrays: list[Array], order: Array | None, first: int, size: int, count: int) -> Array:
-    """_unobserved() where the backend runs many in one call: first one, then as many as fit into PATIENCE."""
+    """_unobserved() where the backend runs many in one call: as many as fit into PATIENCE, by the pace before."""
     losses = np.empty(count, plan.program.results[0].dtype)
-    done, chunk = 0, 1
+    done = 0
     while done < count:
-        chunk = min(chunk, count - done)
+        chunk = min(count - done, max(1, int(PATIENCE / plan.pace)))
         begin = first + done * size
         rows = None if order is None else order[begin : begin + chunk * size]
         start = time.perf_counter()
         plan.run_many(arrays, rows, begin, losses[done : done + chunk])
-        seconds = time.perf_counter() - start
+        plan.pace = max((time.perf_counter() - start) / chunk, 1e-7)
         done += chunk
         if done < count and not plan.valid():
             plan = step.plan(tuple(Tensor(a[:size]) for a in arrays), {}, [])
-        chunk = max(1, int(chunk * min(8.0, PATIENCE / max(seconds, 1e-6))))
     return losses

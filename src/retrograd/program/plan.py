@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from typing import Any
 
@@ -29,6 +30,7 @@ class Plan:
 
     Attributes:
         loaded: the program as the backend in force runs it.
+        pace: seconds that a step took lately, where many ran in one call; infinite before.
     """
 
     def __init__(self, tracer: Tracer, program: Program, returned: Any, gradients: list[tuple[Tensor, Tensor]]) -> None:
@@ -49,6 +51,7 @@ class Plan:
         ]
         self._versions = [t._version for t in leaves if id(t.array) in written]
         self._lock = threading.Lock()
+        self.pace = math.inf
         self._all_copied = all(o.size <= COPIED for o in program.results)
         self._results = [np.empty(o.shape, o.dtype) for o in program.results] if self._all_copied else []
         self._load()
