@@ -6,7 +6,7 @@
  *
  * Threads that find nothing to do look for a while, then sleep.
  */
-#define _GNU_SOURCE /* of Linux: which processor a thread is on */
+#define _GNU_SOURCE /* of Linux: the processors that a thread may run on */
 #include "threads.h"
 #include "blocks.h"
 #include "retrograd.h"
@@ -15,8 +15,11 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <string.h>
 #include <time.h>
+#ifdef __linux__
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 /* Below this much work for each, sharing costs more than it brings. */
 #define WORK_PER_PART 16384
@@ -44,21 +47,13 @@ static struct {
     void *args;
     atomic_int helped; /* another thread than the caller took a part of the job */
     int lost_wakes, unwoken;
-    int helpers;        /* threads that were started; the caller is number 0 */
-    atomic_int at_home; /* the processor that the caller was on when the job began */
+    int helpers; /* threads that were started; the caller is number 0 */
 } pool;
 
 /* The last phase in which each part was taken. */
 static struct {
     _Alignas(CACHE_LINE) atomic_uint_fast64_t phase;
 } taken[RG_MOST_THREADS];
-
-/* Where each helper sleeps. */
-static struct {
-    atomic_int asleep;
-    pthread_mutex_t mutex;
-    pthread_cond_t wake;
-} bed[RG_MOST_THREADS];
 
 static atomic_int threads = 1;
 
@@ -86,26 +81,48 @@ static int64_t now_ns(void) {
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-/* A woken helper may find itself on its caller's processor, and would run instead of it: neither sleeps, so the scheduler
- * sees no reason to part them for milliseconds. */
+/* A woken thread may be put on the processor of the one that woke it, and wait there until the scheduler parts them,
+ * which takes milliseconds. So who wakes a helper keeps it off its own processor; the helper undoes that. */
 #ifdef __linux__
-static int processor(void) { return sched_getcpu(); }
+typedef struct {
+    pid_t thread;
+    cpu_set_t allowed;
+    int known;
+} place;
 
-static void leave_the_caller(void) {
+static void note_place(place *p) {
+    p->thread = (pid_t)syscall(SYS_gettid);
+    p->known = !sched_getaffinity(0, sizeof p->allowed, &p->allowed);
+}
+
+static void keep_off_this_processor(const place *p) {
     const int here = sched_getcpu();
-    cpu_set_t allowed, others;
-    if (here < 0 || here != atomic_load_explicit(&pool.at_home, memory_order_relaxed) ||
-        sched_getaffinity(0, sizeof allowed, &allowed))
+    cpu_set_t others = p->allowed;
+    if (!p->known || here < 0 || here >= CPU_SETSIZE)
         return;
-    others = allowed;
     CPU_CLR((unsigned)here, &others);
-    if (CPU_COUNT(&others) && !sched_setaffinity(0, sizeof others, &others))
-        sched_setaffinity(0, sizeof allowed, &allowed);
+    if (CPU_COUNT(&others))
+        sched_setaffinity(p->thread, sizeof others, &others);
+}
+
+static void allow_all_again(const place *p) {
+    if (p->known)
+        sched_setaffinity(0, sizeof p->allowed, &p->allowed);
 }
 #else
-static int processor(void) { return -1; }
-static void leave_the_caller(void) {}
+typedef int place;
+static void note_place(place *p) { *p = 0; }
+static void keep_off_this_processor(const place *p) { (void)p; }
+static void allow_all_again(const place *p) { (void)p; }
 #endif
+
+/* Where each helper sleeps. */
+static struct {
+    atomic_int asleep;
+    place place;
+    pthread_mutex_t mutex;
+    pthread_cond_t wake;
+} bed[RG_MOST_THREADS];
 
 static void publish(uint64_t phase, int parts) {
     atomic_store_explicit(&pool.left, parts, memory_order_relaxed);
@@ -145,6 +162,7 @@ static uint64_t next_for(int mine, uint64_t word) {
         if (now - begun < LOOKING_NS)
             continue;
         pthread_mutex_lock(&bed[mine].mutex);
+        note_place(&bed[mine].place);
         atomic_store(&bed[mine].asleep, 1);
         for (;;) {
             seen = atomic_load(&pool.phase);
@@ -153,8 +171,8 @@ static uint64_t next_for(int mine, uint64_t word) {
             pthread_cond_wait(&bed[mine].wake, &bed[mine].mutex);
         }
         atomic_store(&bed[mine].asleep, 0);
+        allow_all_again(&bed[mine].place);
         pthread_mutex_unlock(&bed[mine].mutex);
-        leave_the_caller();
         return seen;
     }
 }
@@ -197,6 +215,8 @@ static int wake_helpers(int helpers) {
     for (int n = 1; n <= helpers; n++)
         if (atomic_load(&bed[n].asleep)) {
             pthread_mutex_lock(&bed[n].mutex);
+            if (atomic_load(&bed[n].asleep))
+                keep_off_this_processor(&bed[n].place);
             pthread_cond_signal(&bed[n].wake);
             pthread_mutex_unlock(&bed[n].mutex);
         }
@@ -215,7 +235,6 @@ void rg_parallel_phases(rg_part *run, rg_next_phase *next, void *args, int parts
     pool.next = next;
     pool.args = args;
     atomic_store_explicit(&pool.helped, 0, memory_order_relaxed);
-    atomic_store_explicit(&pool.at_home, processor(), memory_order_relaxed);
     uint64_t word = atomic_load_explicit(&pool.phase, memory_order_relaxed);
     publish(PHASE_OF(word) + 1, parts);
     const int woke = wake_helpers((int)rg_smaller(most - 1, pool.helpers));
