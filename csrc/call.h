@@ -43,7 +43,7 @@ typedef struct {
 
 struct rg_call {
     rg_executor *run;
-    rg_executor *before; /* once a step, before the segment; its panels are shared out over threads. May be NULL */
+    rg_executor *before; /* once a step in each part, before its rows. May be NULL */
     int64_t number;      /* in the program */
     int64_t merged;      /* this call and so many that follow run as one, by this one's executor */
     int opcode, dtype;

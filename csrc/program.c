@@ -23,6 +23,7 @@ rg_prepare *rg_prepare_call[2];
 typedef struct {
     uintptr_t *at;
     char *slices, *scratch, *sums;
+    char *packed; /* weights: packing them in each part costs less than reading what another core has packed */
 } part_memory;
 
 /* Where a call's address is found anew at each step. */
@@ -47,8 +48,8 @@ typedef struct {
 
 /* What threads do in parts between two times that they meet. */
 typedef struct {
-    enum { BEGIN, PACK, BATCH, SUMS, SHARED, ALONE } kind;
-    const segment *segment; /* whose weights are packed, whose rows are run or whose sums are added up */
+    enum { GATHER, BATCH, SUMS, SHARED, ALONE } kind;
+    const segment *segment; /* whose rows are run or whose sums are added up */
     const rg_call *call;    /* SHARED: it and those merged with it; SUMS: the same after the sums, or NULL */
     int64_t calls;          /* ALONE: so many from `call` on, by one thread while the others wait */
     int parts;
@@ -67,13 +68,13 @@ struct rg_program {
     summed_output *sums;
     int64_t sum_count, sum_bytes;
     int64_t slice_bytes, scratch_bytes, packed_bytes;
-    char *arena, *packed;
+    char *arena;
     uintptr_t *fixed; /* the operands' addresses, but for those that a part has its own of */
     int64_t *local;   /* an operand's place in the slice arena, or -1 */
     int together;     /* all threads run the whole program; else each call has threads of its own */
     int threads, parts;
     part_memory *part;
-    phase *phases; /* of a program that threads run together; the first one gathers and packs, if there is need */
+    phase *phases; /* of a program that threads run together; the first one is for epochs whose rows are gathered */
     int64_t phase_count;
 };
 
@@ -639,8 +640,7 @@ rg_program *rg_program_load(const rg_program_source *source, char *text, int64_t
     }
     if (!c.failed) {
         p->together = of_one_thread <= WORK_OF_ONE_THREAD;
-        p->packed = aligned(p->packed_bytes);
-        if (!p->packed || plan_threads(p, rg_num_threads()))
+        if (plan_threads(p, rg_num_threads()))
             complain(&c, "no memory");
     }
     if (c.failed) {
@@ -656,6 +656,7 @@ static void free_parts(rg_program *p) {
         free(p->part[n].slices);
         free(p->part[n].scratch);
         free(p->part[n].sums);
+        free(p->part[n].packed);
     }
     free(p->part);
     p->part = NULL;
@@ -675,7 +676,6 @@ void rg_program_free(rg_program *p) {
     free(p->local);
     free(p->arena);
     free(p->input_bytes);
-    free(p->packed);
     free(p->phases);
     free(p);
 }
@@ -719,12 +719,10 @@ static int64_t merged_work(const rg_call *call) {
 static void plan_phases(rg_program *p, int threads) {
     phase *next = p->phases;
     const segment *first = p->segments, *end = p->segments + p->segment_count;
-    *next++ = (phase){.kind = BEGIN, .segment = first < end && first->rows && first->packs ? first : NULL};
+    *next++ = (phase){.kind = GATHER};
     int64_t done = 0; /* calls of the segment that are in a phase */
     for (const segment *s = first; s < end; s++) {
         if (s->rows) {
-            if (s->packs && s > first)
-                *next++ = (phase){.kind = PACK, .segment = s, .parts = s->parts};
             *next++ = (phase){.kind = BATCH, .segment = s, .parts = s->parts};
             if (s->parts > 1) {
                 const rg_call *after = s + 1 < end && s[1].count && !s[1].rows ? p->calls + s[1].first : NULL;
@@ -779,7 +777,8 @@ static int plan_threads(rg_program *p, int threads) {
         part->slices = aligned(p->slice_bytes);
         part->scratch = aligned(p->scratch_bytes);
         part->sums = aligned(n ? p->sum_bytes : 0);
-        if (!part->at || !part->slices || !part->scratch || !part->sums)
+        part->packed = aligned(p->packed_bytes);
+        if (!part->at || !part->slices || !part->scratch || !part->sums || !part->packed)
             return -1;
         for (int64_t k = 0; k < operands; k++)
             part->at[k] = p->local[k] >= 0 ? (uintptr_t)part->slices + (uintptr_t)p->local[k] : p->fixed[k];
@@ -796,7 +795,7 @@ static rg_frame frame_of(const rg_program *p, int part, const rg_scalar *scalars
     return (rg_frame){.at = p->part[part].at,
                       .scalars = scalars,
                       .scratch = p->part[part].scratch,
-                      .packed = p->packed,
+                      .packed = p->part[part].packed,
                       .threads = 1};
 }
 
@@ -805,6 +804,9 @@ static void run_part(const rg_program *p, const segment *s, int part, const rg_s
     const int64_t begin = rg_cut(s->rows, part, s->parts), end = rg_cut(s->rows, part + 1, s->parts);
     const int64_t slices = rg_blocks(end - begin, s->slice_rows);
     rg_frame frame = frame_of(p, part, scalars);
+    for (const rg_call *call = p->calls + s->first, *last = call + (s->packs ? s->count : 0); call < last; call++)
+        if (call->before)
+            call->before(call, &frame);
     for (int64_t slice = 0; slice < slices; slice++) {
         frame.start = begin + rg_cut(end - begin, slice, slices);
         frame.rows = begin + rg_cut(end - begin, slice + 1, slices) - frame.start;
@@ -837,15 +839,6 @@ static void add_sums(const rg_program *p, const segment *s, int thread, int thre
     }
 }
 
-static void pack(const rg_program *p, const segment *s, const rg_scalar *scalars, int thread, int threads) {
-    rg_frame frame = frame_of(p, 0, scalars);
-    frame.thread = thread;
-    frame.threads = threads;
-    for (const rg_call *call = p->calls + s->first, *last = call + s->count; call < last; call++)
-        if (call->before)
-            call->before(call, &frame);
-}
-
 typedef struct {
     rg_program *program;
     const segment *segment;
@@ -864,11 +857,6 @@ static void sums_alone(void *args, int part, int parts) {
     add_sums(o->program, o->segment, part, parts);
 }
 
-static void pack_alone(void *args, int part, int parts) {
-    const run_args *o = args;
-    pack(o->program, o->segment, o->scalars, part, parts);
-}
-
 static void shared_call(void *args, int part, int parts) {
     const run_args *o = args;
     rg_frame frame = frame_of(o->program, 0, o->scalars);
@@ -883,8 +871,6 @@ static void run_apart(rg_program *p, const rg_scalar *scalars) {
     for (int64_t i = 0; i < p->segment_count; i++) {
         const segment *s = args.segment = &p->segments[i];
         if (s->rows) {
-            if (s->packs)
-                rg_parallel_parts(pack_alone, &args, s->parts);
             rg_parallel_parts(part_alone, &args, s->parts);
             if (s->parts > 1)
                 rg_parallel_parts(sums_alone, &args, s->parts);
@@ -1006,13 +992,8 @@ static void run_phase(void *args, int part, int parts) {
     const rg_program *p = o->program;
     const phase *f = &p->phases[o->phase];
     switch (f->kind) {
-    case BEGIN:
-        if (gathers(o))
-            gather(o, part, parts);
-        if (!f->segment)
-            break; /* fall through */
-    case PACK:
-        pack(p, f->segment, o->scalars, part, parts);
+    case GATHER:
+        gather(o, part, parts);
         break;
     case BATCH:
         run_part(p, f->segment, part, o->scalars);
@@ -1039,7 +1020,7 @@ static int reach_phase(progress *o) {
         const phase *f = &p->phases[o->phase];
         if (f->kind == ALONE)
             run_calls(p, f->call, f->calls, o->scalars);
-        else if (f->kind != BEGIN || f->segment || gathers(o))
+        else if (f->kind != GATHER || gathers(o))
             return f->parts;
     }
 }
