@@ -11,6 +11,10 @@
 #define CACHE_LINE 64
 /* Below this much work for each, in the units of rg_parts, threads that meet a few times a step do not pay. */
 #define WORK_PER_PART 8192
+/* Nor does a batch cut into parts with less work than meeting costs, and reading what other cores have changed: each
+ * element summed over the batch, and the weight that it updates. Measured with two cores. */
+#define WORK_OF_MEETING 20000
+#define WORK_PER_SUM 3
 /* Threads run the whole program together, unless calls that only one of them would run take longer than this. */
 #define WORK_OF_ONE_THREAD 8192
 
@@ -753,7 +757,10 @@ static int plan_threads(rg_program *p, int threads) {
     int parts = 1;
     for (int64_t i = 0; i < p->segment_count; i++) {
         segment *s = &p->segments[i];
-        s->parts = s->rows ? (int)rg_smaller(paying_parts(s->work, threads), s->rows) : 1;
+        int64_t sharing = WORK_OF_MEETING;
+        for (const summed_output *sum = p->sums + s->first_sum, *end = sum + s->sum_count; sum < end; sum++)
+            sharing += WORK_PER_SUM * sum->elements;
+        s->parts = s->rows && s->work >= sharing ? (int)rg_smaller(paying_parts(s->work, threads), s->rows) : 1;
         if (s->parts > parts)
             parts = s->parts;
     }
