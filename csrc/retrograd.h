@@ -7,8 +7,11 @@
 #ifndef RETROGRAD_H
 #define RETROGRAD_H
 
-#ifndef RG_CDEF
+#ifdef RG_CDEF
+#define RG_EXPORTED
+#else
 #include <stdint.h>
+#define RG_EXPORTED __attribute__((visibility("default")))
 #endif
 
 /* Activations, by the names of the kernel vocabulary. */
@@ -37,7 +40,7 @@ const char *rg_compiler(void);
 
 /* How many threads a kernel may use, at most. */
 void rg_set_num_threads(int n);
-int rg_num_threads(void);
+RG_EXPORTED int rg_num_threads(void); /* by its name threadpoolctl knows the library */
 
 #include "program.h"
 

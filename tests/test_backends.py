@@ -137,13 +137,16 @@ def test_the_number_of_threads_changes_nothing_but_rounding(threads: None, backe
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * np.abs(b).max())
 
 
-def test_threadpoolctl_sees_the_pool() -> None:
+def test_threadpoolctl_sees_and_limits_the_pool(threads: None) -> None:
     threadpoolctl = pytest.importorskip("threadpoolctl")
-    if "c" not in rg.backends.available() or rg.backends.describe("c").get("openmp") != "yes":
-        pytest.skip("the C backend is not here, or has no OpenMP")
-    with rg.backends.use("c"):
-        step()
-    assert "openmp" in {pool["user_api"] for pool in threadpoolctl.threadpool_info()}
+    if "c" not in rg.backends.available():
+        pytest.skip("the C backend is not here")
+    rg.set_num_threads(2)
+    pools = {pool["user_api"]: pool["num_threads"] for pool in threadpoolctl.threadpool_info()}
+    assert pools["retrograd"] == 2
+    with threadpoolctl.threadpool_limits(1, user_api="retrograd"):
+        assert rg.get_num_threads() == 1
+    assert rg.get_num_threads() == 2
 
 
 def test_affinity_limits_the_threads() -> None:

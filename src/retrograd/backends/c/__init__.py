@@ -6,6 +6,7 @@ signatures, in a dict KERNELS by kernel name.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 
@@ -46,4 +47,6 @@ def load() -> Backend:
         table.update(importlib.import_module(f".{family}", __name__).KERNELS)
     from .program import loader
 
+    with contextlib.suppress(ImportError):
+        importlib.import_module(".threadpool", __name__)  # which threadpoolctl is told of, where it is installed
     return Backend("c", table, lib.rg_set_num_threads, describe, loader(table))
