@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import autograd, backends, data, kernels, nn, optim
 from .autograd.anomaly import detect_anomaly
+from .autograd.batching import per_sample_grad
 from .autograd.check import GradientMismatch, check_grad
 from .autograd.checkpoint import checkpoint
 from .autograd.custom import custom_jvp, custom_vjp
@@ -418,6 +419,7 @@ __all__ = [
     "optim",
     "outer",
     "pad",
+    "per_sample_grad",
     "permute",
     "power",
     "prod",

@@ -1,0 +1,376 @@
+"""One function for many rows at once: it is written for one row, and each of its kernel calls runs on all of them.
+
+While such a function runs, `state.kernels` is a Rows table, and an array that differs between rows is a RowArray, which
+shows the shape that one row's has: the ops and the rules of derivatives are the ones that run elsewhere. What is the
+same for all rows, such as a model's weights, stays an array, and a product with it is one product.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..kernels import activation, elementary, elementwise
+from ..kernels.spec import TABLE, Array
+from ..program.containers import map_arrays
+from ..tape import Cotangents, enable_grad, now, state
+from ..tensor import ArrayCotangents, Tensor
+from .graph import Region, place
+from .recording import check_inputs, flat, like
+from .reverse import gradients
+
+
+class RowArray:
+    """An array for each row, all of one shape and dtype.
+
+    Args:
+        array: theirs together, the rows along its first axis.
+    """
+
+    __slots__ = ("array",)
+
+    def __init__(self, array: Any) -> None:
+        self.array = array
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.array.shape[1:]
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.array.dtype
+
+    @property
+    def ndim(self) -> int:
+        return self.array.ndim - 1
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def flags(self) -> Any:
+        return self.array.flags
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getattr__(self, name: str) -> Any:
+        raise _refuse(f"array.{name}")
+
+    def __array__(self, *args: Any, **kwargs: Any) -> Array:
+        raise _refuse("NumPy's reading")
+
+    def __bool__(self) -> bool:
+        raise _refuse("the truth")
+
+
+def _refuse(what: str) -> RuntimeError:
+    return RuntimeError(
+        f"per_sample_grad: {what} of a value that is another one in each row; the function runs once for all rows. For "
+        "a branch use rg.where(), rg.maximum() or rg.clamp()"
+    )
+
+
+class Rows:
+    """A kernel table that runs each call on all rows.
+
+    Args:
+        count: how many rows there are.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.kernels = state.kernels
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in TABLE:
+            return getattr(self.kernels, name)
+        kernel, rule, call = TABLE[name], _RULES.get(name, _one_by_one), getattr(self.kernels, name)
+
+        def run(*args: Any, **attributes: Any) -> Any:
+            given = dict(zip(kernel.parameters, args, strict=False)) | attributes
+            if name in _ALWAYS or _any_rows(given):
+                return rule(self, name, given)
+            return call(*args, **attributes)
+
+        self.__dict__[name] = run
+        return run
+
+    def watch(self, algebra: Cotangents) -> Cotangents:
+        if isinstance(algebra, ArrayCotangents):
+            algebra.add = self._add  # type: ignore[method-assign]
+        return algebra
+
+    def _add(self, a: Any, b: Any, a_is_ours: bool) -> Any:
+        return self.add(a, b)  # not in place: b may have rows where a has none
+
+    def stretched(self, value: Any) -> Any:
+        """The value's array for all rows."""
+        if isinstance(value, RowArray):
+            return value.array
+        return self.kernels.broadcast_to(value, (self.count, *value.shape))
+
+    def aligned(self, value: Any, ndim: int) -> Any:
+        """The value's array, to broadcast with others whose rows have up to ndim axes."""
+        if not isinstance(value, RowArray) or value.ndim == ndim:
+            return value.array if isinstance(value, RowArray) else value
+        return self.kernels.reshape(value.array, (self.count, *(1,) * (ndim - value.ndim), *value.shape))
+
+    def folded(self, value: Any) -> Any:
+        """The array with the rows' first axes joined into one."""
+        array = self.stretched(value)
+        return self.kernels.reshape(array, (self.count * array.shape[1], *array.shape[2:]))
+
+    def unfolded(self, array: Any) -> RowArray:
+        return RowArray(self.kernels.reshape(array, (self.count, array.shape[0] // self.count, *array.shape[1:])))
+
+
+_ALWAYS = ("full", "copy")
+"""What makes memory to be written in, perhaps with something else in each row."""
+
+
+def _any_rows(given: dict[str, Any]) -> bool:
+    return any(
+        isinstance(v, RowArray) or (type(v) is tuple and any(isinstance(part, RowArray) for part in v))
+        for v in given.values()
+    )
+
+
+# How each kernel runs on all rows: a function of the table, the kernel's name and its arguments
+
+
+def _one_by_one(rows: Rows, name: str, given: dict[str, Any]) -> Any:
+    """A kernel without a rule of its own."""
+    k = rows.kernels
+
+    def of_row(value: Any, n: int) -> Any:
+        if isinstance(value, RowArray):
+            return k.slice_view(value.array, (n,))
+        return tuple(of_row(part, n) for part in value) if type(value) is tuple else value
+
+    if TABLE[name].mutates:
+        raise NotImplementedError(f"per_sample_grad: {name} cannot run for many rows at once")
+    made = [getattr(k, name)(**{p: of_row(v, n) for p, v in given.items()}) for n in range(rows.count)]
+    if type(made[0]) is tuple:
+        return tuple(None if part[0] is None else _stacked(k, part) for part in zip(*made, strict=True))
+    return _stacked(k, made)
+
+
+def _stacked(k: Any, parts: Sequence[Any]) -> RowArray:
+    arrays = [np.asarray(p) if isinstance(p, np.generic) else p for p in parts]
+    return RowArray(k.concatenate(tuple(k.reshape(a, (1, *a.shape)) for a in arrays), 0))
+
+
+def _elementwise(rows: Rows, name: str, given: dict[str, Any]) -> Any:
+    arrays = TABLE[name].arrays & given.keys()
+    ndim = max(given[p].ndim for p in arrays)
+    made = getattr(rows.kernels, name)(**{p: rows.aligned(v, ndim) if p in arrays else v for p, v in given.items()})
+    return None if made is None else RowArray(made)
+
+
+def _of_one_shape(rows: Rows, name: str, given: dict[str, Any]) -> Any:
+    arrays = TABLE[name].arrays & given.keys()
+    made = getattr(rows.kernels, name)(**{p: rows.stretched(v) if p in arrays else v for p, v in given.items()})
+    return None if made is None else RowArray(made)
+
+
+def _full(rows: Rows, name: str, given: dict[str, Any]) -> RowArray:
+    return RowArray(rows.kernels.full(**{**given, "shape": (rows.count, *given["shape"])}))
+
+
+def _assign(rows: Rows, name: str, given: dict[str, Any]) -> None:
+    a, values = given["a"], given["values"]
+    if given.get("key", ...) is not Ellipsis or not isinstance(a, RowArray):
+        raise NotImplementedError("per_sample_grad: a tensor from outside cannot be changed in place by each row")
+    lead = max(0, values.ndim - a.ndim)  # of size one, which assignment drops
+    if isinstance(values, RowArray) and lead:
+        values = RowArray(rows.kernels.reshape(values.array, (rows.count, *values.shape[lead:])))
+    rows.kernels.assign(a.array, rows.aligned(values, a.ndim), ...)
+
+
+def _reshape(rows: Rows, name: str, given: dict[str, Any]) -> RowArray:
+    return RowArray(rows.kernels.reshape(given["x"].array, (rows.count, *given["shape"])))
+
+
+def _transpose(rows: Rows, name: str, given: dict[str, Any]) -> RowArray:
+    return RowArray(rows.kernels.transpose(given["x"].array, (0, *(a + 1 for a in given["axes"]))))
+
+
+def _broadcast_to(rows: Rows, name: str, given: dict[str, Any]) -> RowArray:
+    shape = tuple(given["shape"])
+    return RowArray(rows.kernels.broadcast_to(rows.aligned(given["x"], len(shape)), (rows.count, *shape)))
+
+
+def _keyed(key: Any) -> tuple[Any, ...]:
+    return (slice(None), *(key if isinstance(key, tuple) else (key,)))
+
+
+def _slice_view(rows: Rows, name: str, given: dict[str, Any]) -> RowArray:
+    return RowArray(rows.kernels.slice_view(given["x"].array, _keyed(given["key"])))
+
+
+def _index(rows: Rows, name: str, given: dict[str, Any]) -> RowArray:
+    if isinstance(given["key"], (tuple, RowArray)):  # where arrays and slices mix, NumPy moves axes
+        return _one_by_one(rows, name, given)
+    return RowArray(rows.kernels.index(given["x"].array, _keyed(given["key"])))
+
+
+def _index_add(rows: Rows, name: str, given: dict[str, Any]) -> RowArray:
+    if isinstance(given["key"], (tuple, RowArray)):
+        return _one_by_one(rows, name, given)
+    return RowArray(rows.kernels.index_add(given["g"].array, _keyed(given["key"]), (rows.count, *given["shape"])))
+
+
+def _over_axes(rows: Rows, name: str, given: dict[str, Any]) -> RowArray:
+    axes = tuple(a + 1 for a in given["axes"])
+    return RowArray(getattr(rows.kernels, name)(**{**given, "x": given["x"].array, "axes": axes}))
+
+
+def _along_axis(rows: Rows, name: str, given: dict[str, Any]) -> RowArray:
+    arrays = {p: rows.stretched(given[p]) for p in TABLE[name].arrays}
+    return RowArray(getattr(rows.kernels, name)(**{**given, **arrays, "axis": given["axis"] + 1}))
+
+
+def _concatenate(rows: Rows, name: str, given: dict[str, Any]) -> RowArray:
+    return RowArray(rows.kernels.concatenate(tuple(map(rows.stretched, given["arrays"])), given["axis"] + 1))
+
+
+def _matmul(rows: Rows, name: str, given: dict[str, Any]) -> RowArray:
+    a, b = given["a"], given["b"]
+    if isinstance(a, RowArray) and not isinstance(b, RowArray) and a.ndim == b.ndim == 2:
+        return rows.unfolded(rows.kernels.matmul(rows.folded(a), b))
+    ndim = max(a.ndim, b.ndim)
+    return RowArray(rows.kernels.matmul(rows.aligned(a, ndim), rows.aligned(b, ndim)))
+
+
+def _linear_forward(rows: Rows, name: str, given: dict[str, Any]) -> RowArray:
+    x, w, b, activation = given["x"], given["w"], given.get("b"), given.get("activation", "identity")
+    if not isinstance(w, RowArray) and not isinstance(b, RowArray):
+        return rows.unfolded(rows.kernels.linear_forward(rows.folded(x), w, b, activation))
+    y = rows.matmul(x, rows.transpose(w, (1, 0)))
+    if b is not None:
+        y = rows.add(y, b)
+    return y if activation == "identity" else rows.activation_forward(y, activation, 0.0)
+
+
+def _linear_backward(rows: Rows, name: str, given: dict[str, Any]) -> tuple[Any, Any, Any]:
+    g, x, w, y = (given.get(p) for p in ("g", "x", "w", "y"))
+    if y is not None:
+        g = rows.activation_backward(g, y, given["activation"], 0.0)
+    turned = rows.transpose(g, (1, 0))
+    return (
+        rows.matmul(g, w) if given["need_x"] else None,
+        rows.matmul(turned, x) if given["need_w"] else None,
+        rows.sum(g, (0,), False) if given["need_b"] else None,
+    )
+
+
+def _loss(rows: Rows, name: str, given: dict[str, Any]) -> tuple[RowArray, RowArray | None]:
+    """Each row's loss is reduced by itself."""
+    k, x, reduction = rows.kernels, given["x"], given["reduction"]
+    by_class = name == "cross_entropy_loss"
+    prepare = rows.folded if by_class else rows.stretched
+    arrays = {"x": prepare(x), "target": prepare(given["target"])}
+    loss, dx = getattr(k, name)(**{**given, **arrays, "reduction": "none"})
+    if by_class:
+        loss, dx = rows.unfolded(loss).array, None if dx is None else rows.unfolded(dx).array
+    if reduction == "none":
+        return RowArray(loss), None if dx is None else RowArray(dx)
+    scale = 1.0
+    if reduction == "mean":
+        scale = 1 / (x.shape[0] if by_class else x.size) if x.size else math.nan
+        dx = None if dx is None else k.multiply(dx, np.asarray(scale, dx.dtype))
+    total = k.sum(loss, tuple(range(1, loss.ndim)), False, scale)
+    return RowArray(total), None if dx is None else RowArray(dx)
+
+
+_ELEMENTWISE = [
+    name
+    for name, kernel in TABLE.items()
+    if kernel.reference.__module__ in (module.__name__ for module in (activation, elementary, elementwise))
+]
+_RULES: dict[str, Callable[[Rows, str, dict[str, Any]], Any]] = {
+    **dict.fromkeys(_ELEMENTWISE, _elementwise),
+    **dict.fromkeys(("sum", "amax", "amin", "logsumexp", "argmax", "argmin", "all", "any"), _over_axes),
+    **dict.fromkeys(("softmax", "softmax_backward", "log_softmax", "log_softmax_backward"), _along_axis),
+    **dict.fromkeys(("mse_loss", "l1_loss", "huber_loss", "bce_with_logits_loss", "cross_entropy_loss"), _loss),
+    **dict.fromkeys(("copy", "accumulate", "activation_forward", "activation_backward"), _of_one_shape),
+    "full": _full,
+    "assign": _assign,
+    "reshape": _reshape,
+    "transpose": _transpose,
+    "broadcast_to": _broadcast_to,
+    "slice_view": _slice_view,
+    "index": _index,
+    "index_add": _index_add,
+    "concatenate": _concatenate,
+    "matmul": _matmul,
+    "linear_forward": _linear_forward,
+    "linear_backward": _linear_backward,
+}
+
+
+def per_sample_grad(loss_fn: Callable[..., Any], params: Any, *data: Any) -> Any:
+    """The gradient of each row's loss, as `rg.grad(loss_fn)(params, *row)` gives it, for all rows in one pass.
+
+    The function runs once, with each of its kernels on all rows together; a kernel without a rule for that (sorting,
+    scans, linear algebra) runs row after row. The function sees the shapes of one row, and cannot look at values;
+    what it draws at random is the same for all rows. The gradients have no history.
+
+    Args:
+        loss_fn: loss_fn(params, *row) gives a tensor of one element, the loss of one row.
+        params: a floating tensor or a container of them. Leaves that require grad are differentiated by wherever
+            loss_fn finds them: it may use a model, and params be its parameters.
+        data: arrays or tensors, or containers of them, whose first axis is the rows.
+
+    Returns:
+        something like params, with tensors of shape (rows, *shape of the parameter).
+
+    Raises:
+        ValueError: the numbers of rows differ, or there are none. TypeError: a parameter is not floating.
+        RuntimeError: loss_fn gives no tensor of one element, or looks at a value.
+
+    Example:
+        >>> import retrograd as rg
+        >>> w = rg.tensor([1.0, 2.0])
+        >>> rg.per_sample_grad(lambda w, x, y: (w @ x - y) ** 2, w, rg.tensor([[1.0, 0.0], [0.0, 1.0]]), rg.zeros(2))
+        tensor([[2., 0.],
+                [0., 4.]])
+    """
+    check_inputs("per_sample_grad", params)
+    counts = {len(t.array) if t.ndim else 0 for t in flat(data)}
+    if len(counts) != 1 or 0 in counts:
+        raise ValueError(f"per_sample_grad: expected data with equally many rows, got {[t.shape for t in flat(data)]}")
+    inputs = [t if t.requires_grad and t.is_leaf else _constant(t, requires_grad=True) for t in flat(params)]
+    previous, since = state.kernels, now()
+    state.kernels = Rows(counts.pop())
+    try:
+        with enable_grad():
+            loss = loss_fn(like(params, inputs), *map_arrays(_row, data))
+        if not isinstance(loss, Tensor) or loss.size != 1 or loss.dtype.kind != "f":
+            given = f"{loss.dtype} of shape {loss.shape}" if isinstance(loss, Tensor) else type(loss).__name__
+            raise RuntimeError(
+                f"per_sample_grad: the function returned {given}, expected a floating tensor of one element"
+            )
+        region = Region(inputs, [place(loss)], since)
+        one = Tensor(np.ones(loss.shape, loss.dtype))
+        found = gradients(region, inputs, [loss], [one], create_graph=False, retain=False)
+        whole = [np.zeros(x.shape, x.dtype) if g is None else g.array for g, x in zip(found, inputs, strict=True)]
+        return like(params, [Tensor(state.kernels.copy(g).array) for g in whole])
+    finally:
+        state.kernels = previous
+
+
+def _constant(t: Tensor, requires_grad: bool) -> Tensor:
+    state.kernels.hold([t])
+    return Tensor(t.array, requires_grad)
+
+
+def _row(value: Any) -> Tensor:
+    """What stands for one row of an array."""
+    (t,) = flat(value)
+    return Tensor(RowArray(_constant(t, False).array))  # type: ignore[arg-type]
