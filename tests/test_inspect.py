@@ -211,6 +211,45 @@ def test_compiled_equals_eager(backend: str, way: str) -> None:
                     np.testing.assert_allclose(u, v, rtol=2e-4, atol=1e-7, err_msg=f"{a.path} {name}")
 
 
+def test_eager_and_compiled_steps_under_one_watch() -> None:
+    """Two forward passes in one step, a step without a backward pass, gradients that are cleared outside the step."""
+    model = network()
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    x, y = (rg.tensor(a) for a in batch())
+
+    @rg.compile
+    def predict(x: rg.Tensor) -> rg.Tensor:
+        return model(x)
+
+    @rg.compile
+    def gradients(x: rg.Tensor, y: rg.Tensor) -> rg.Tensor:
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        return loss
+
+    with inspect.watch(model, every=2) as watch:
+        for _ in range(3):
+            loss = F.cross_entropy(model(x), y) + F.cross_entropy(model(x * 2.0), y)
+            optimizer.zero_grad()
+            loss.backward()
+            predict(x)
+            optimizer.step()
+        for _ in range(3):
+            optimizer.zero_grad()
+            gradients(x, y)
+        predict(x)
+    assert watch.steps == [0, 2, 0, 2]
+    eager, compiled = watch.reports[1], watch.reports[3]
+    assert eager["0"].update_ratio > 0
+    assert eager["0"].cosine is not None
+    assert compiled["0"].update_ratio is None
+    assert compiled["0"].cosine is None
+    for report in watch.reports:
+        assert report.verdict == "healthy"
+        assert sum(layer.responsibility for layer in report.layers) == pytest.approx(1)
+    assert len(gradients.program.instructions) > 0
+
+
 def test_watching_changes_no_result_and_costs_no_program_between() -> None:
     x, y = batch(32)
     weights = []

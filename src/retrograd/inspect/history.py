@@ -21,7 +21,7 @@ from ..program.containers import map_arrays
 from ..program.observe import Observer, observers
 from ..tape import RemovableHandle, state
 from ..tensor import Tensor
-from .probe import Probe, Reading
+from .probe import Probe, Reading, listen
 from .responsibility import Report, learning_parameters
 
 
@@ -42,13 +42,15 @@ class Watch(Observer):
         self._share = share
         self._readings: list[tuple[int, Reading]] = []
         self._reports: list[Report] = []
-        self._eager_steps = 0
+        self._step = -1  # of the eager ones, the latest
+        self._swept = True
         self._calls: dict[Any, int] = {}  # of each compiled step: its calls until the one to measure next
         self._waits: dict[Any, float] = {}  # and how many of them are still to come
         self._probe: Probe | None = None
         self._previous: dict[Tensor, Tensor] = {}
         self._remembered = False
         self._updated = False
+        self._tracing = False
         self._latest_measured = False
         self._handles: list[RemovableHandle] = []
 
@@ -110,32 +112,39 @@ class Watch(Observer):
         results = [t for t in results if isinstance(t, Tensor) and t.edge is not None]
         if not results:
             return
-        if state.kernels is not active:  # a trace: of an observed step, or of one that is none of ours
+        if self._tracing:
+            self._probe.attach(results)
+        elif state.kernels is active:  # else the trace of a step that is not observed
+            if self._swept:
+                self._begin()
             if self._probe is not None:
                 self._probe.attach(results)
-            return
-        if self._probe is not None and not self._probe.swept:
-            self._probe.attach(results)
-            return
+            listen(results[0].edge, self._after_sweep)
+
+    def _after_sweep(self, g: Tensor) -> None:
+        """A backward pass comes by: the next forward pass begins another step."""
+        self._swept = True
+
+    def _begin(self) -> None:
+        """A step begins."""
         self._finish()
-        step = self._eager_steps
-        self._eager_steps += 1
+        self._swept = False
         self._latest_measured = False
-        if step % self._every == 0:
+        self._step += 1
+        if self._step % self._every == 0:
             if not self._remembered:
                 self._remember_gradients()
             self._remembered = False
-            self._step = step
             self._probe = Probe(self._model, self._histograms)
-            self._probe.attach(results)
 
     def _before_update(self, optimizer: Optimizer) -> None:
-        if self._probe is not None and self._probe.swept and self._is_updated_by(optimizer):
+        here = self._tracing or state.kernels is active
+        if here and self._probe is not None and self._probe.swept and self._is_updated_by(optimizer):
             self._measure_gradients()
             self._updated = True
 
     def _after_update(self, optimizer: Optimizer) -> None:
-        if state.kernels is active and self._eager_steps % self._every == 0 and self._is_updated_by(optimizer):
+        if state.kernels is active and (self._step + 1) % self._every == 0 and self._is_updated_by(optimizer):
             self._remember_gradients()
 
     def _is_updated_by(self, optimizer: Optimizer) -> bool:
@@ -158,7 +167,7 @@ class Watch(Observer):
     def _finish(self) -> None:
         """Put away what the latest eager step gave."""
         probe = self._probe
-        if probe is None or state.kernels is not active:
+        if probe is None or self._tracing:
             return
         if probe.swept:
             self._readings.append((self._step, self._read()))
@@ -172,8 +181,7 @@ class Watch(Observer):
         if not self._previous:
             self._previous = {p: Tensor(np.full(p.shape, np.nan, p.dtype)) for p in self._parameters()}
         for p, kept in self._previous.items():
-            if p.grad is not None:
-                np.copyto(kept.array, p.grad.array)
+            np.copyto(kept.array, math.nan if p.grad is None else p.grad.array)
 
     def _parameters(self) -> list[Any]:
         return list(self._model.parameters())
@@ -189,19 +197,18 @@ class Watch(Observer):
 
     def observe(self, function: Callable[..., Any]) -> Callable[..., tuple[Any, Any]]:
         def observed(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
-            outer, self._probe = self._probe, Probe(self._model, self._histograms)
+            self._probe, self._tracing = Probe(self._model, self._histograms), True
             try:
                 returned = function(*args, **kwargs)
-                if not self._probe.swept:
-                    return returned, None
-                return returned, self._read()
+                return returned, self._read() if self._probe.swept else None
             finally:
                 self._probe.detach()
-                self._probe = outer
+                self._probe, self._tracing = None, False
 
         return observed
 
     def prepare(self, step: Any) -> None:
+        self._finish()
         self._remember_gradients()
 
     def receive(self, step: Any, reading: Any) -> None:

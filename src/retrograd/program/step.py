@@ -48,14 +48,15 @@ class CompiledStep:
 
     @property
     def program(self) -> Program:
-        """The program that ran last.
+        """The program that ran last; one with an observer's ops only where no other has run.
 
         Raises:
             RuntimeError: the step has not been called yet.
         """
-        if self._latest is None:
+        latest = self._latest or next((step._latest for step in self._observed.values()), None)
+        if latest is None:
             raise RuntimeError(f"compile: {self.__name__} has no program before its first call")
-        return self._latest.program
+        return latest.program
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if state.kernels is not active:  # inside another step's trace: a part of that
