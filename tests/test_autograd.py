@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import doctest
 import gc
+import importlib
+import pkgutil
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import hypothesis.strategies as st
 import numpy as np
@@ -13,7 +16,8 @@ import pytest
 from hypothesis import given
 
 import retrograd as rg
-from retrograd import nn
+import retrograd.nn.functional as F
+from retrograd import nn, optim
 from retrograd.autograd import forward_ad
 
 
@@ -261,7 +265,7 @@ def test_dual_tensors() -> None:
     with forward_ad.dual_level():
         dual = forward_ad.make_dual(x, f64(1.0, 0.0))
         y = dual * w
-        primal, tangent = forward_ad.unpack_dual(y)
+        _, tangent = forward_ad.unpack_dual(y)
         close(tangent, [3, 0])
         z = (y * y).sum()
         assert forward_ad.unpack_dual(z).tangent.item() == 2 * 3 * 3
@@ -279,3 +283,460 @@ def test_dual_tensors() -> None:
         assert forward_ad.unpack_dual(slope).tangent.item() == 12
     with pytest.raises(RuntimeError, match=r"unpack_dual: .*dual_level\(\)"):
         forward_ad.unpack_dual(x)
+
+
+# Checking
+
+
+def test_check_grad_passes_what_is_right(backend: str) -> None:
+    a = np.random.default_rng(0).standard_normal((3, 2))
+    assert rg.check_grad(lambda x, w: {"y": [rg.tanh(x @ w["w"]).sum(0), (x * x).mean()]}, a.T, {"w": a}, order=2)
+    assert rg.check_grad(lambda n, x: x**n, 3, 2.0, order=2, modes=("reverse",))
+
+
+class WrongCube(rg.autograd.Function):
+    """Right at first order, but for one element; wrong at second."""
+
+    @staticmethod
+    def forward(ctx: Any, x: rg.Tensor) -> rg.Tensor:
+        ctx.save_for_backward(x)
+        return x * x * x
+
+    @staticmethod
+    def backward(ctx: Any, g: rg.Tensor) -> rg.Tensor:
+        (x,) = ctx.saved_tensors
+        return g * rg.stop_gradient(3 * x * x + (x == 2.0).double())
+
+
+def test_check_grad_reports_what_is_wrong() -> None:
+    x = f64([[1.0, 3.0], [0.5, 2.0]])
+    report = (
+        r"check_grad: apply: 1 of 8 derivatives differ from finite differences:\n"
+        r"  derivative, reverse: input 1 at \[1, 1\]: 1[0-9.]+, by finite differences 1[0-9.]+, difference [0-9.]+"
+    )
+
+    def apply(y: rg.Tensor, x: rg.Tensor) -> rg.Tensor:
+        return WrongCube.apply(x) * y
+
+    with pytest.raises(rg.GradientMismatch, match=report) as caught:
+        rg.check_grad(apply, x, x, modes=("reverse",))
+    (deviation,) = caught.value.deviations
+    assert (deviation.input, deviation.index, deviation.mode, deviation.order) == (1, (1, 1), "reverse", 1)
+    assert deviation.difference == pytest.approx(abs(deviation.found - deviation.expected))
+    with pytest.raises(AssertionError, match="second derivative, reverse over reverse: input 0"):
+        rg.check_grad(WrongCube.apply, f64([1.0, 3.0]), order=2, modes=("reverse",))
+
+
+# Anomalies
+
+
+class LogOfNothing(nn.Module):
+    def forward(self, x: rg.Tensor) -> rg.Tensor:
+        return rg.log(x - x)
+
+
+def raises_anomaly(match: str) -> Any:
+    return pytest.raises(FloatingPointError, match=match)
+
+
+def test_anomalies_name_op_layer_and_line(backend: str) -> None:
+    x = leaf(1.0, 0.0)
+    model = nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.Tanh(), LogOfNothing()))
+    with rg.detect_anomaly():
+        (x * 2).exp().sum().backward()
+        with raises_anomaly(r"forward: Log of \(1, 2\) gave 2 infinite of 2, first at \[0, 0\]; in layer 1\.1 "):
+            model(rg.ones(1, 2))
+        with raises_anomaly(r"\(LogOfNothing\) of Sequential, at .*test_autograd.py:\d+: return rg\.log\(x - x\)"):
+            model(rg.ones(1, 2))
+        with raises_anomaly(
+            r"Multiply of \(2,\), \(\) gave 1 NaN of 2, first at \[1\]; .*; operand 0 came in with 1 NaN"
+        ):
+            f64(1.0, np.nan) * 2
+        y = x.sqrt()  # the line at fault
+        for create_graph in (False, True):
+            with raises_anomaly(
+                r"backward: <Sqrt of \(2,\)> .*operand 0 1 infinite .*first at \[1\]; the op was at .*fault"
+            ):
+                y.sum().backward(retain_graph=True, create_graph=create_graph)
+        with raises_anomaly("<Sqrt of"):
+            rg.grad(lambda x: x.sqrt().sum())(x)
+    assert x.grad.tolist() == [2 * np.exp(2), 2]
+    with rg.detect_anomaly(infinite=False):
+        assert rg.log(f64(0.0)).item() == -np.inf
+        with raises_anomaly("Log of .* 1 NaN"):
+            rg.log(f64(-1.0))
+    rg.log(f64(-1.0))
+
+
+def test_anomalies_in_compiled_steps_are_found_op_by_op() -> None:
+    w = leaf(1.0)
+
+    @rg.compile
+    def step(x: rg.Tensor) -> rg.Tensor:
+        loss = (w * x).log().sum()
+        loss.backward()
+        return loss
+
+    assert step(f64(1.0)).item() == 0
+    with rg.detect_anomaly(), raises_anomaly(r"forward: Log .*at .*loss = \(w \* x\)\.log"):
+        step(f64(0.0))
+
+
+# Own ops
+
+
+class Scaled(rg.autograd.Function):
+    """(x * scale, the sign of x, which is constant); the derivative reads a result."""
+
+    @staticmethod
+    def forward(ctx: Any, x: rg.Tensor, scale: float, unused: rg.Tensor) -> tuple[rg.Tensor, rg.Tensor]:
+        y, s = (x * scale).exp(), rg.sign(x)
+        ctx.save_for_backward(y, None)
+        ctx.mark_non_differentiable(s)
+        ctx.scale = scale
+        return y, s
+
+    @staticmethod
+    def backward(ctx: Any, g: rg.Tensor, _: rg.Tensor) -> tuple[Any, ...]:
+        y, nothing = ctx.saved_tensors
+        assert nothing is None
+        assert ctx.needs_input_grad == (True, False, False)
+        return g * y * ctx.scale, None, None
+
+    @staticmethod
+    def jvp(ctx: Any, t: rg.Tensor, scale: None, unused: None) -> tuple[Any, Any]:
+        return t * ctx.saved_tensors[0] * ctx.scale, None
+
+
+def scaled(x: rg.Tensor) -> rg.Tensor:
+    return Scaled.apply(x, 0.5, f64(1.0))[0]
+
+
+@rg.custom_vjp
+def custom_reverse(x: rg.Tensor, other: dict[str, rg.Tensor]) -> rg.Tensor:
+    return (x * other["scale"]).exp()
+
+
+def _forward(x: rg.Tensor, other: dict[str, rg.Tensor]) -> tuple[rg.Tensor, Any]:
+    y = (x * other["scale"]).exp()
+    return y, (y, x, other)
+
+
+custom_reverse.defvjp(
+    _forward, lambda saved, g: (g * saved[0] * saved[2]["scale"], {"scale": (g * saved[0] * saved[1]).sum()})
+)
+
+
+@rg.custom_jvp
+def custom_both(x: rg.Tensor, scale: rg.Tensor) -> tuple[rg.Tensor, rg.Tensor]:
+    y = (x * scale).exp()
+    return y, x * 1
+
+
+def _rule(primals: Any, tangents: Any) -> Any:
+    y, same = custom_both(*primals)
+    return (y, same), (y * (tangents[0] * primals[1] + primals[0] * tangents[1]), tangents[0])
+
+
+custom_both.defjvp(_rule)
+
+OWN: dict[str, tuple[Callable[[rg.Tensor], rg.Tensor], tuple[str, ...]]] = {
+    "Function": (scaled, ("forward", "reverse")),
+    "custom_vjp": (lambda x: custom_reverse(x, {"scale": f64(0.5)}), ("reverse",)),
+    "custom_jvp": (lambda x: custom_both(x, f64(0.5))[0], ("forward", "reverse")),
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_own_ops(name: str, backend: str) -> None:
+    own, modes = OWN[name]
+    x = f64(0.3, -0.7)
+    close(own(x), np.exp(0.5 * x.numpy()))
+    assert rg.check_grad(own, x, order=2, modes=modes)
+
+    def step(x: rg.Tensor) -> tuple[rg.Tensor, rg.Tensor]:
+        return own(x), rg.grad(lambda x: rg.grad(lambda x: own(x).sum())(x).sum())(x)
+
+    for found, expected in zip(rg.compile(step)(x), step(x), strict=True):
+        close(found, expected)
+    node = own(leaf(0.3, -0.7)).grad_fn
+    assert node.name == {"Function": "Scaled", "custom_vjp": "custom_reverse", "custom_jvp": "custom_both"}[name]
+
+
+def test_own_ops_by_all_their_arguments() -> None:
+    x, scale = f64(0.3, -0.7), f64(0.5)
+    assert rg.check_grad(lambda x, s: custom_reverse(x, {"scale": s}), x, scale, order=2, modes=("reverse",))
+    assert rg.check_grad(custom_both, x, scale, order=2)
+    times = rg.custom_vjp(lambda n, x: x * n, nondiff_argnums=(0,))
+    times.defvjp(lambda n, x: (x * n, None), lambda n, _, g: (g * n,))
+    assert rg.grad(lambda x: times(3, x).sum())(x).tolist() == [3, 3]
+
+
+def test_what_own_ops_saved_must_not_change_and_is_freed() -> None:
+    x = leaf(1.0, 2.0) * 1
+    y = WrongCube.apply(x)
+    with rg.no_grad():
+        x += 1
+    with pytest.raises(RuntimeError, match=r"<WrongCube of \(2,\)> needs a tensor .* changed in place"):
+        y.sum().backward()
+    gc.collect()
+    gc.disable()
+    try:
+        for own, _ in OWN.values():
+            y = own(leaf(1.0, 2.0))
+            rg.autograd.grad(y.sum(), y, create_graph=True)
+            alive = [weakref.ref(y.grad_fn), weakref.ref(y)]
+            del y
+            assert [r() for r in alive] == [None, None]
+    finally:
+        gc.enable()
+
+
+# Memory
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_checkpoints_change_nothing_but_the_memory(compiled: bool, backend: str) -> None:
+    """Parameters that f refers to get their gradients, and dropout draws the same mask again."""
+    x = rg.from_numpy(np.random.default_rng(0).standard_normal((6, 3)))
+    found = []
+    for kept in (lambda f, *args: f(*args), rg.checkpoint):
+        rg.manual_seed(0)
+        model = nn.Sequential(network(), nn.Dropout(0.5))
+        hidden = nn.Linear(3, 3).double()
+
+        def step(x: rg.Tensor, model: Any = model, hidden: Any = hidden, kept: Any = kept) -> rg.Tensor:
+            for part in (model, hidden):
+                part.zero_grad()
+            h = hidden(x)
+            loss = kept(lambda x, scale: (model(x + h) * scale).square().sum(), h * 2, 3.0)
+            loss.backward()
+            return loss
+
+        loss = (rg.compile(step) if compiled else step)(x)
+        found.append([loss, *(p.grad for part in (model, hidden) for p in part.parameters())])
+    for a, b in zip(*found, strict=True):
+        close(a, b)
+
+
+def test_checkpoints_can_be_differentiated_again_and_keep_no_arrays() -> None:
+    w = f64(0.5, -0.3)
+    f = lambda x: rg.checkpoint(lambda x: (x * w).tanh().square(), x)  # noqa: E731
+    assert rg.check_grad(f, f64(1.0, 2.0), order=2)
+    runs = []
+    x = leaf(1.0, 2.0)
+    y = rg.checkpoint(lambda x: runs.append(x.exp()) or runs[-1].exp(), x)
+    held = weakref.ref(runs.pop().array)
+    assert held() is None
+    assert [a is x.array for a in y.grad_fn.arrays] == [True]
+    y.sum().backward()
+    assert len(runs) == 1
+    with rg.no_grad():
+        assert not rg.checkpoint(rg.exp, x).requires_grad
+
+
+# Rows
+
+
+def losses_of_a_row() -> dict[str, Callable[[Any, rg.Tensor, rg.Tensor], rg.Tensor]]:
+    """Between them they call the kernels that have a rule for many rows, and some that have none."""
+
+    def by_hand(p: list[rg.Tensor], x: rg.Tensor, y: rg.Tensor) -> rg.Tensor:
+        h = rg.gelu(x @ p[0].T + p[1])
+        both = rg.stack([h, h * 2])[:, ::2]
+        return (both.softmax(1).T @ both).logsumexp((0, 1)) + rg.maximum(h, 0.1).max() + (p[1][1:] * h[:-1]).mean()
+
+    def gathered(p: list[rg.Tensor], x: rg.Tensor, y: rg.Tensor) -> rg.Tensor:
+        h = rg.linear(x.reshape(1, 3), p[0], p[1], activation="tanh")
+        return (h[0][np.array([0, 2, 2])] * rg.cat([x[1:], p[1][:1]])).sum() + rg.cumsum(h[0], 0).square().sum()
+
+    return {
+        "by hand": by_hand,
+        "gathered": gathered,
+        "classes": lambda p, x, y: F.cross_entropy(rg.linear(x, p[0], p[1], activation="relu"), y),
+        "numbers": lambda p, x, y: F.huber_loss(rg.linear(x, p[0], p[1]), rg.where(x[0] > 0, p[1], 1.0)) + p[0].sum(),
+        "parameters alone": lambda p, x, y: p[0].square().sum(),
+    }
+
+
+@pytest.mark.parametrize("name", losses_of_a_row())
+@pytest.mark.parametrize("compiled", [False, True])
+def test_gradients_of_each_row(name: str, compiled: bool, backend: str) -> None:
+    loss = losses_of_a_row()[name]
+    rng = np.random.default_rng(0)
+    params = [rg.from_numpy(rng.standard_normal(s)) for s in ((4, 3), (4,))]
+    x, y = rg.from_numpy(rng.standard_normal((5, 3))), rg.from_numpy(rng.integers(0, 4, 5))
+    batched = lambda *given: rg.per_sample_grad(loss, *given)  # noqa: E731
+    found = (rg.compile(batched) if compiled else batched)(params, x, y)
+    rows = [rg.grad(loss)(params, x[i], y[i]) for i in range(5)]
+    for n, g in enumerate(found):
+        close(g, np.stack([row[n].numpy() for row in rows]))
+        assert g.numpy().flags.writeable
+
+
+def test_rows_of_a_model() -> None:
+    model = network()
+    params = dict(model.named_parameters())
+    x = rg.from_numpy(np.random.default_rng(0).standard_normal((5, 3)))
+    found = rg.per_sample_grad(lambda p, x: model(x).square().sum(), params, x)
+    model(x).square().sum().backward()
+    for name, p in params.items():
+        close(found[name].numpy().sum(0), p.grad)
+
+
+# What is refused
+
+
+class Returns(rg.autograd.Function):
+    """Gives back whatever it is given as the gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, x: rg.Tensor, made: Any) -> rg.Tensor:
+        ctx.made = made
+        return x * 1
+
+    @staticmethod
+    def backward(ctx: Any, g: rg.Tensor) -> Any:
+        return ctx.made
+
+
+def returned(made: Any) -> Any:
+    return rg.grad(lambda x: Returns.apply(x, made).sum())(f64(1.0, 2.0))
+
+
+def custom(bwd: Any) -> Any:
+    f = rg.custom_vjp(lambda x: x * 1)
+    f.defvjp(lambda x: (x * 1, None), bwd)
+    return rg.grad(lambda x: f(x).sum())(f64(1.0, 2.0))
+
+
+def custom_forward(rule: Any) -> Any:
+    f = rg.custom_jvp(lambda x: x * 1)
+    f.defjvp(rule)
+    return rg.grad(lambda x: f(x).sum())(f64(1.0, 2.0))
+
+
+class Numpy(rg.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: rg.Tensor) -> rg.Tensor:
+        return rg.from_numpy(np.sort(x.numpy()))
+
+
+class Refusal(NamedTuple):
+    call: Callable[[], Any]
+    kind: type[Exception]
+    message: str
+
+
+X = f64(1.0, 2.0)
+REFUSALS = [
+    Refusal(lambda: rg.grad(rg.sum)(rg.tensor([1, 2])), TypeError, r"grad: .*int64 and shape \(2,\); only floating"),
+    Refusal(lambda: rg.grad(rg.sum)(np.ones(2, complex)), TypeError, "grad: .*complex128 .*only floating"),
+    Refusal(lambda: rg.grad(rg.sum)(3), TypeError, "grad: cannot differentiate by a int; expected a floating"),
+    Refusal(lambda: rg.grad(rg.exp)(X), RuntimeError, r"grad: .*returned float64 of shape \(2,\).*rg.jacobian"),
+    Refusal(lambda: rg.grad(lambda x: 1.0)(X), RuntimeError, "grad: the function returned float, expected"),
+    Refusal(lambda: rg.grad(rg.sum, 1)(X), TypeError, "grad: argnums 1 asks for argument 1, but .* given 1"),
+    Refusal(lambda: rg.grad(rg.sum, (0, -1))(X), ValueError, r"grad: argnums \(0, -1\) names an argument twice"),
+    Refusal(lambda: rg.grad(rg.sum, has_aux=True)(X), TypeError, r"grad: with has_aux .*\(value, aux\)"),
+    Refusal(lambda: rg.jvp(rg.exp, X, X), TypeError, "jvp: primals are a Tensor, expected a tuple"),
+    Refusal(lambda: rg.jvp(rg.exp, (X,), (X, X)), ValueError, "jvp: 2 tangents for 1 tensors"),
+    Refusal(lambda: rg.jvp(rg.exp, (X,), (f64(1.0),)), ValueError, r"tangent 0 is float64 of shape \(\), .*\(2,\)"),
+    Refusal(lambda: rg.vjp(rg.exp, X)[1](X.float()), ValueError, r"vjp: cotangent 0 is float32 .*expected float64"),
+    Refusal(lambda: rg.jacobian(rg.exp, mode="backward"), ValueError, "jacobian: unknown mode 'backward'"),
+    Refusal(lambda: rg.autograd.grad(X.sum(), X), RuntimeError, r"autograd.grad: output 0, of shape \(\), does not"),
+    Refusal(lambda: rg.autograd.grad(leaf(1.0), X), RuntimeError, r"input 0, of shape \(2,\), does not require grad"),
+    Refusal(lambda: rg.autograd.grad(leaf(1.0), leaf(1.0)), RuntimeError, "no output hangs on input 0.*allow_unused"),
+    Refusal(lambda: rg.autograd.grad(leaf(1.0, 2.0), leaf(1.0)), RuntimeError, r"shape \(2,\) has 2 elements"),
+    Refusal(lambda: rg.autograd.grad([leaf(1.0)], [leaf(1.0)], [X, X]), RuntimeError, "2 grad_outputs for 1 outputs"),
+    Refusal(lambda: rg.autograd.grad("a", X), TypeError, "autograd.grad: outputs hold a str, expected tensors"),
+    Refusal(lambda: returned(X), RuntimeError, "Returns.backward: returned 1 gradients for the 2 arguments"),
+    Refusal(lambda: returned((X, X, X)), RuntimeError, "Returns.backward: returned 3 gradients for the 2 arguments"),
+    Refusal(lambda: returned((X, X)), RuntimeError, "Returns.backward: .*argument 1, which is no tensor"),
+    Refusal(
+        lambda: returned((f64(1.0), None)), RuntimeError, r"Returns.backward: gradient 0 is .*\(\); expected .*\(2,\)"
+    ),
+    Refusal(lambda: returned((X.float(), None)), RuntimeError, "Returns.backward: gradient 0 is float32"),
+    Refusal(lambda: returned((1.0, None)), RuntimeError, "Returns.backward: gradient 0 is a float"),
+    Refusal(
+        lambda: rg.jvp(lambda x: Returns.apply(x, None), (X,), (X,)),
+        NotImplementedError,
+        r"Returns.jvp: there is no rule for forward mode; .*static method jvp",
+    ),
+    Refusal(lambda: rg.compile(Numpy.apply)(X), rg.TraceError, "compile: NumPy's reading .*np.sort"),
+    Refusal(lambda: custom(lambda _, g: (g, g)), RuntimeError, "<lambda>: bwd returned 2 gradients for 1 arguments"),
+    Refusal(lambda: custom(lambda _, g: (g.sum(),)), RuntimeError, r"<lambda>: bwd: gradient 0 is .*shape \(\)"),
+    Refusal(
+        lambda: rg.jvp(lambda x: custom_reverse(x, {"scale": f64(1.0)}), (X,), (X,)),
+        NotImplementedError,
+        "custom_reverse is a custom_vjp, which has no rule for forward mode; .*custom_jvp",
+    ),
+    Refusal(lambda: rg.grad(rg.custom_vjp(rg.sum))(X), RuntimeError, r"sum: .*without a rule; call sum.defvjp"),
+    Refusal(lambda: rg.grad(rg.custom_jvp(rg.sum))(X), RuntimeError, r"sum: .*without a rule; call sum.defjvp"),
+    Refusal(lambda: custom_forward(lambda p, t: t[0]), RuntimeError, r"rule returned a Tensor, expected \(value"),
+    Refusal(lambda: custom_forward(lambda p, t: (X, t[0].sum())), RuntimeError, r"rule: tangent 0 is .*shape \(\)"),
+    Refusal(lambda: rg.check_grad(rg.sum, 1), TypeError, "check_grad: no argument is a floating"),
+    Refusal(lambda: rg.check_grad(rg.sum, X, order=3), ValueError, "check_grad: order is 3"),
+    Refusal(lambda: rg.check_grad(rg.sum, X, modes=("up",)), ValueError, "check_grad: modes are"),
+    Refusal(lambda: rg.per_sample_grad(rg.sum, X, X, f64(1.0)), ValueError, r"equally many rows, got \[\(2,\), \(\)\]"),
+    Refusal(lambda: rg.per_sample_grad(lambda w, x: w, X, X), RuntimeError, r"per_sample_grad: .*shape \(2,\)"),
+    Refusal(
+        lambda: rg.per_sample_grad(lambda w, x: w.sum() if x > 0 else w.max(), X, X),
+        RuntimeError,
+        r"per_sample_grad: .*another one in each row.*rg.where",
+    ),
+]
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: refusal.message)
+def test_errors_say_what_is_possible(refusal: Refusal) -> None:
+    with pytest.raises(refusal.kind, match=refusal.message):
+        refusal.call()
+    assert rg.is_grad_enabled()
+
+
+def test_an_op_without_a_forward_rule_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    op = type(rg.exp(leaf(1.0)).grad_fn.op)
+    monkeypatch.setattr(op, "jvp", rg.ops.rule.Op.jvp)
+    with pytest.raises(NotImplementedError, match=r"jvp: Exp has no rule for forward mode; reverse mode .* has"):
+        rg.jvp(rg.exp, (X,), (X,))
+
+
+# In compiled steps
+
+
+def test_derivatives_in_compiled_steps(backend: str) -> None:
+    """Everything at once, as in a physics-informed network: the same curve, compiled or not."""
+    x = rg.from_numpy(np.random.default_rng(0).standard_normal((5, 3)))
+    curves = []
+    for compiled in (False, True):
+        rg.manual_seed(0)
+        model = network()
+        optimizer = optim.Adam(model.parameters(), lr=1e-2)
+
+        def step(x: rg.Tensor, model: Any = model, optimizer: Any = optimizer) -> rg.Tensor:
+            slope, bend = rg.jvp(rg.grad(lambda x: model(x).sum()), (x,), (rg.ones_like(x),))
+            given = x.detach().requires_grad_()
+            (again,) = rg.autograd.grad(model(given).sum(), given, create_graph=True)
+            loss = (bend.sum(1) - slope[:, 0]).square().mean() + (again * slope).mean() + model(x).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        run = rg.compile(step) if compiled else step
+        curves.append([run(x).item() for _ in range(5)])
+    close(curves[1], curves[0], 1e-9)
+    assert curves[0][-1] < curves[0][0]
+
+
+# Documentation
+
+
+def modules() -> list[str]:
+    return sorted(m.name for m in pkgutil.walk_packages(rg.__path__, "retrograd.") if "__main__" not in m.name)
+
+
+@pytest.mark.parametrize("name", modules())
+def test_examples_in_docstrings(name: str) -> None:
+    failed, _ = doctest.testmod(importlib.import_module(name))
+    assert not failed

@@ -59,7 +59,7 @@ class RowArray:
         return self.shape[0]
 
     def __getattr__(self, name: str) -> Any:
-        raise _refuse(f"array.{name}")
+        raise _refuse("NumPy's reading" if name.startswith("__array") else f"array.{name}")
 
     def __array__(self, *args: Any, **kwargs: Any) -> Array:
         raise _refuse("NumPy's reading")

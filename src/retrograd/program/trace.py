@@ -93,7 +93,7 @@ class Traced:
         raise _refuse("the truth")
 
     def __getattr__(self, name: str) -> Any:
-        raise _refuse(f"array.{name}")
+        raise _refuse("NumPy's reading" if name.startswith("__array") else f"array.{name}")
 
 
 def _transposed(x: Operand, axes: tuple[int, ...]) -> Operand:
