@@ -282,6 +282,8 @@ CASES: dict[str, Case] = {
     },
     **{name: Case(unary, specials=True) for name in elementary.UNARY},
     **{name: Case(lambda s: broadcasting(s, "a", "b"), specials=True) for name in elementary.BINARY},
+    **{name: Case(lambda s: unary(s, low=-5.0, high=5.0), specials=True) for name in ("erf", "erfc", "lgamma")},
+    **{name: Case(lambda s: unary(s, n=st.integers(0, 3)), specials=True) for name in ("polygamma", "sinc")},
     "logical_and": Case(lambda s: broadcasting(s, "a", "b"), dtypes=ANY, exact=True, specials=True),
     "logical_or": Case(lambda s: broadcasting(s, "a", "b"), dtypes=ANY, exact=True, specials=True),
     "logical_not": Case(unary, dtypes=ANY, exact=True, specials=True),

@@ -265,6 +265,10 @@ OPS: dict[str, Entry] = {
     **same("deg2rad", "rad2deg", "isnan", "isinf", "isfinite"),
     "round": Entry(rg.round),
     **{f"round.decimals_{n}": Entry(rg.round) for n in ("0", "3", "neg_3")},
+    # special functions
+    **same("erf", "erfc", "lgamma", "digamma", "sinc"),
+    **{f"polygamma.polygamma_n_{n}": Entry(lambda x, n: rg.polygamma(n, x)) for n in range(5)},
+    "special.polygamma.special_polygamma_n_0": Entry(lambda x, n: rg.polygamma(n, x)),
     # reductions
     "sum": Entry(rg.sum, without("dtype")),
     "mean": Entry(rg.mean, without("dtype")),

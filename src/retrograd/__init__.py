@@ -234,6 +234,15 @@ from .ops.sorting import (
     sort,
     topk,
 )
+from .ops.special import (
+    digamma,
+    erf,
+    erfc,
+    gammaln,
+    lgamma,
+    polygamma,
+    sinc,
+)
 from .program import TraceError, compile
 from .serialization import load, load_metadata, save
 from .tape import RemovableHandle, enable_grad, is_grad_enabled, no_grad, set_grad_enabled
@@ -316,6 +325,7 @@ __all__ = [
     "diag_embed",
     "diagonal",
     "diff",
+    "digamma",
     "divide",
     "dot",
     "dstack",
@@ -324,6 +334,8 @@ __all__ = [
     "empty_like",
     "enable_grad",
     "equal",
+    "erf",
+    "erfc",
     "exp",
     "exp2",
     "expand",
@@ -344,6 +356,7 @@ __all__ = [
     "from_numpy",
     "full",
     "full_like",
+    "gammaln",
     "gather",
     "gelu",
     "get_default_dtype",
@@ -375,6 +388,7 @@ __all__ = [
     "lerp",
     "less",
     "less_equal",
+    "lgamma",
     "linalg",
     "linear",
     "linearize",
@@ -421,6 +435,7 @@ __all__ = [
     "pad",
     "per_sample_grad",
     "permute",
+    "polygamma",
     "power",
     "prod",
     "rad2deg",
@@ -451,6 +466,7 @@ __all__ = [
     "sign",
     "silu",
     "sin",
+    "sinc",
     "sinh",
     "softmax",
     "softplus",

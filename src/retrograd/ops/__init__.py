@@ -22,6 +22,7 @@ from . import (
     scan,
     shape,
     sorting,
+    special,
 )
 
 __all__ = [
@@ -43,4 +44,5 @@ __all__ = [
     "scan",
     "shape",
     "sorting",
+    "special",
 ]

@@ -148,7 +148,7 @@ def index_select(x: Operand, dim: int, index: Operand) -> Tensor:
     if x.ndim == 0:
         return reshape(index_select(reshape(x, 1), 0, index), ())
     axis = normalize_axis("index_select", dim, x.ndim)
-    return x[at(axis, reshape(_indices("index_select", index, x.shape[axis]), -1).array)]
+    return x[at(axis, _indices("index_select", index, x.shape[axis]).array.reshape(-1))]
 
 
 @method
@@ -169,15 +169,14 @@ def index_add(x: Operand, dim: int, index: Operand, source: Operand, alpha: floa
         ValueError: source has another shape than x[index] along that axis. IndexError: an index is out of range.
     """
     x, source = operands("index_add", x, source)
-    index = as_tensor_operand("index_add", index)
     if x.ndim == 0:
-        return reshape(index_add(reshape(x, 1), 0, reshape(index, -1), reshape(source, -1), alpha), ())
+        return reshape(index_add(reshape(x, 1), 0, index, reshape(source, -1), alpha), ())
     axis = normalize_axis("index_add", dim, x.ndim)
-    index = reshape(_indices("index_add", index, x.shape[axis]), -1)
-    expected = (*x.shape[:axis], index.size, *x.shape[axis + 1 :])
+    places = _indices("index_add", index, x.shape[axis]).array.reshape(-1)
+    expected = (*x.shape[:axis], places.size, *x.shape[axis + 1 :])
     if source.shape != expected:
         raise ValueError(f"index_add: source has shape {source.shape}, expected {expected}")
-    return x + _index_add(source * alpha if alpha != 1 else source, key=_kept(at(axis, index.array)), shape=x.shape)
+    return x + _index_add(source * alpha if alpha != 1 else source, key=_kept(at(axis, places)), shape=x.shape)
 
 
 @method

@@ -220,7 +220,7 @@ _ELEMENTWISE = (
     *("add", "subtract", "multiply", "divide", "power", "maximum", "minimum", "accumulate"),
     *("equal", "not_equal", "less", "less_equal", "greater", "greater_equal"),
     *("logical_and", "logical_or", "logical_not", "activation_forward", "activation_backward"),
-    *(*elementary.UNARY, *elementary.BINARY),
+    *(*elementary.UNARY, *elementary.BINARY, "erf", "erfc", "lgamma", "polygamma", "sinc"),
 )
 _RULES: dict[str, Callable[[Instruction, int, Batched], Rows | None]] = {
     **dict.fromkeys(_ELEMENTWISE, _elementwise),

@@ -63,6 +63,7 @@ _FLOATING = {  # and the activations
     "sqrt": "sqrt({x})",
     "divide": "{a} / {b}",
     "power": "{a} ** {b}",
+    **{name: f"{name}({{x}})" for name in ("erf", "erfc", "lgamma")},
     **{name: f"numpy.{function.__name__}({{x}})" for name, (function, _) in UNARY.items()},
     **{name: f"numpy.{function.__name__}({{a}}, {{b}})" for name, (function, _) in BINARY.items()},
 }

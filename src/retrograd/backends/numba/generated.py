@@ -34,7 +34,7 @@ _NAMES = {
         (record, ("array", "call", "extent", "integer", "number", "place")),
         (types, ("float32", "float64", "boolean")),
         (types, [f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)]),
-        (math, ("log", "sqrt", "erf")),
+        (math, ("log", "sqrt", "erf", "erfc", "lgamma")),
     )
     for name in names
 }
