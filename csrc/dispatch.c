@@ -59,6 +59,7 @@ const char *rg_select_isa(const char *name) {
         if (compiled[i].present() && (!*name || !strcmp(name, compiled[i].name))) {
             compiled[i].install();
             in_force = compiled[i].name;
+            rg_select_bf16("");
             return NULL;
         }
     static char complaint[160];

@@ -38,6 +38,14 @@ const char *rg_isa(void);
 const char *rg_isas(void);
 const char *rg_compiler(void);
 
+/* Whether float32 products round their factors to bfloat16, which makes no difference to double ones; a program keeps
+ * to what was so when it was loaded. */
+void rg_round_products(int round);
+/* Puts a unit for bfloat16 products in force: amx, dot or float32 (which rounds and multiplies floats), or for "" the
+ * best for this machine. Returns -1 where the machine does not have it. Used with AVX-512 alone. */
+int rg_select_bf16(const char *name);
+const char *rg_bf16(void);
+
 /* How many threads a kernel may use, at most. */
 void rg_set_num_threads(int n);
 RG_EXPORTED int rg_num_threads(void); /* by its name threadpoolctl knows the library */
