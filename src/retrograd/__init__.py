@@ -20,6 +20,7 @@ from .autograd.custom import custom_jvp, custom_vjp
 from .autograd.functional import grad, hessian, hvp, jacobian, jvp, linearize, stop_gradient, value_and_grad, vjp
 from .backends import get_num_threads, set_num_threads
 from .dtypes import bool_, float32, float64, get_default_dtype, int32, int64, set_default_dtype
+from .kernels.precision import get_matmul_precision, set_matmul_precision
 from .ops import linalg
 from .ops.activation import gelu, leaky_relu, relu, sigmoid, silu, softplus, tanh
 from .ops.arrange import (
@@ -360,6 +361,7 @@ __all__ = [
     "gather",
     "gelu",
     "get_default_dtype",
+    "get_matmul_precision",
     "get_num_threads",
     "grad",
     "greater",
@@ -461,6 +463,7 @@ __all__ = [
     "scatter_add",
     "set_default_dtype",
     "set_grad_enabled",
+    "set_matmul_precision",
     "set_num_threads",
     "sigmoid",
     "sign",

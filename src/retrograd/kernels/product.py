@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .activation import FROM_OUTPUT, activation_backward, activation_forward, check
+from .precision import factors
 from .spec import Array, Spec, kernel, same_dtype
 
 
@@ -23,8 +24,11 @@ def _infer_matmul(a: Array, b: Array) -> Spec:
 
 @kernel(_infer_matmul)
 def matmul(a: Array, b: Array) -> Array:
-    """The product of (..., m, k) and (..., k, n) -> (..., m, n); leading axes broadcast. Any strides."""
-    return np.matmul(a, b)
+    """The product of (..., m, k) and (..., k, n) -> (..., m, n); leading axes broadcast. Any strides.
+
+    As every product's, its float32 factors are rounded first where `retrograd.set_matmul_precision` says so.
+    """
+    return np.matmul(*factors(a, b))
 
 
 def _infer_forward(x: Array, w: Array, b: Array | None = None, activation: str = "identity") -> Spec:
@@ -59,6 +63,7 @@ def linear_forward(x: Array, w: Array, b: Array | None = None, activation: str =
         >>> rg.kernels.linear_forward(x, w, b, "relu")
         array([[3., 0.]])
     """
+    x, w = factors(x, w)
     y = x @ w.T
     if b is not None:
         y += b
@@ -119,8 +124,9 @@ def linear_backward(
         (dx, dw, db) of the shapes of x, w and b, C order; None in place of each that is not needed.
     """
     d = g if activation == "identity" else activation_backward.reference(g, y, activation)
+    left, x, w = factors(d, x, w)
     return (
-        d @ w if need_x else None,
-        d.T @ x if need_w else None,
+        left @ w if need_x else None,
+        left.T @ x if need_w else None,
         np.sum(d, axis=0) if need_b else None,
     )

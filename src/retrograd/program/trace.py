@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..kernels.precision import get_matmul_precision
 from ..kernels.spec import TABLE, Kernel, Spec
 from ..tensor import Tensor
 from .ir import CONSTANT, HELD, INPUT, TEMPORARY, Buffer, Instruction, Operand, Scalar, c_strides
@@ -156,6 +157,7 @@ class Tracer:
         self.leaves: dict[int, Tensor] = {}
         self.cleared: set[int] = set()
         self.guards: list[tuple[Callable[[], Any], Any]] = []
+        self.guard(get_matmul_precision)
         self.entry_grads: list[tuple[Tensor, Tensor | None]] = []
 
     def __getattr__(self, name: str) -> Callable[..., Any]:

@@ -10,6 +10,7 @@ import contextlib
 import importlib
 import os
 
+from ...kernels import precision
 from ..registry import Backend, BackendUnavailable
 
 FAMILIES = ("activation", "elementwise", "loss", "product", "random", "reduction", "update")
@@ -37,11 +38,13 @@ def load() -> Backend:
     def describe() -> dict[str, str]:
         return {
             "instruction set": ffi.string(lib.rg_isa()).decode(),
+            "bfloat16 products": ffi.string(lib.rg_bf16()).decode(),
             "available": ffi.string(lib.rg_isas()).decode(),
             "compiler": ffi.string(lib.rg_compiler()).decode(),
             "threads": str(lib.rg_num_threads()),
         }
 
+    precision.follow(lib.rg_round_products)
     table = {}
     for family in FAMILIES:
         table.update(importlib.import_module(f".{family}", __name__).KERNELS)

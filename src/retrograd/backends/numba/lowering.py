@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...kernels import precision
 from ...kernels.spec import TABLE, Array
 from . import elementwise, generated, product
 from .activation import CODES
@@ -503,12 +504,18 @@ def _whole_constant(operand: Any) -> int | None:
     return int(value) if value in (1, 2, 3, 4) else None
 
 
+PRODUCTS = ("linear_forward", "linear_backward", "matmul")
+
+
 def _floating(call: Call, *views: View | None) -> np.dtype:
     """The one dtype of the views, float32 or float64."""
     dtypes = {v.dtype for v in views if v is not None}
     if len(dtypes) > 1 or not dtypes <= FLOATS:
         raise Unsupported(f"{call.kernel} of {', '.join(sorted(map(str, dtypes)))}")
-    return dtypes.pop()
+    dtype = dtypes.pop()
+    if call.kernel in PRODUCTS and precision.rounds(dtype):
+        raise Unsupported(f"{call.kernel} of numbers rounded to bfloat16")
+    return dtype
 
 
 def _scratch_size(k: int, dtype: np.dtype) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...kernels import precision
 from ...kernels.product import linear_backward as reference_backward
 from ...kernels.product import linear_forward as reference_forward
 from ...kernels.spec import Array
@@ -30,7 +31,7 @@ def runs_backward(rows: int, weights: int) -> bool:
 
 def linear_forward(x: Array, w: Array, b: Array | None = None, activation: str = "identity") -> Array:
     dtype = x.dtype
-    if dtype not in FLOATS:
+    if dtype not in FLOATS or precision.rounds(dtype):
         return reference_forward.reference(x, w, b, activation)
     y = np.empty((x.shape[0], w.shape[0]), dtype)
     b = _NO_VECTOR[dtype] if b is None else plain(b)
@@ -55,7 +56,7 @@ def linear_backward(
     need_b: bool = True,
 ) -> tuple[Array | None, Array | None, Array | None]:
     dtype = g.dtype
-    if dtype not in FLOATS:
+    if dtype not in FLOATS or precision.rounds(dtype):
         return reference_backward.reference(g, x, w, y, activation, need_x, need_w, need_b)
     code = CODES[activation]
     g = plain(g)
