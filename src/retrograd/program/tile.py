@@ -15,8 +15,8 @@ from .ir import TEMPORARY, Buffer, Instruction, Operand, Program, Rows, Segment
 
 CACHE_BYTES = 1 << 19
 """What a slice's arrays may take: a quarter of a usual second-level cache, which the weights share."""
-WEIGHT_BYTES = 1 << 20
-"""Above this the weights do not stay in the cache beside a slice, and each product is better split by itself."""
+WEIGHT_BYTES = 1 << 18
+"""Above this a layer's weights do not stay in the cache beside a slice, and each product is better split by itself."""
 LEAST_ROWS = 16
 """A product of fewer rows leaves the vector units waiting for the weights."""
 
@@ -154,8 +154,15 @@ def _sliceable(operand: Operand, batched: Batched) -> bool:
     return not batched(operand) or operand.strides[0] * operand.shape[0] == operand.buffer.size
 
 
+def _runs_whole(weights: Operand) -> bool:
+    """Whether a layer's weights are too large to be read, and their gradient added to, slice after slice."""
+    return weights.size * weights.buffer.dtype.itemsize > WEIGHT_BYTES
+
+
 def _linear_forward(i: Instruction, batch: int, batched: Batched) -> Rows | None:
     x, w, b = (i.arguments.get(n) for n in ("x", "w", "b"))
+    if _runs_whole(w):
+        return None
     if not (_leads(x, batch) and batched(x) and _sliceable(x, batched)) or batched(w) or (b is not None and batched(b)):
         return None
     return Rows({"x": 0, 0: 0})
@@ -163,6 +170,8 @@ def _linear_forward(i: Instruction, batch: int, batched: Batched) -> Rows | None
 
 def _linear_backward(i: Instruction, batch: int, batched: Batched) -> Rows | None:
     given = {n: i.arguments[n] for n in ("g", "x", "y") if i.arguments.get(n) is not None}
+    if _runs_whole(i.arguments["w"]):
+        return None
     if not all(_leads(o, batch) and batched(o) and _sliceable(o, batched) for o in given.values()):
         return None
     if batched(i.arguments["w"]):
