@@ -86,6 +86,13 @@ def test_repeated_structure_is_folded(blocks: int) -> None:
     assert len(inspect.draw(loss, network, fold=False).graph.boxes) == 6 + 4 * blocks
 
 
+def test_a_single_layer_that_repeats_has_a_frame() -> None:
+    network = nn.Sequential(*[m for _ in range(5) for m in (nn.Linear(4, 4), nn.Sigmoid())])
+    boxes = inspect.draw(network(rg.randn(2, 4)).sum(), network).graph.boxes
+    layers = [(box.lines[0], box.group) for box in boxes if "linear_sigmoid" in box.lines]
+    assert layers == [("0: Linear", ()), ("2: Linear", ("4 times",))]
+
+
 def test_only_equal_runs_are_folded() -> None:
     """Of x a a a b c b c b c d, three a and three pairs."""
     forms = "xaaabcbcbcd"

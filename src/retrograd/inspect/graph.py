@@ -9,6 +9,10 @@ OP, VALUE, RESULT = "op", "value", "result"
 """What a box can stand for: a call, a value from outside, what comes out."""
 
 
+class Repeats(str):
+    """The title of a group that stands for several."""
+
+
 @dataclasses.dataclass
 class Box:
     """A box.
@@ -65,7 +69,7 @@ NEAR = 8
 
 
 def titled(graph: Graph) -> Graph:
-    """The graph with the title of each group of one box in the box itself."""
+    """The graph with the title of each group of one box in the box itself; one that repeats keeps its frame."""
     sizes: dict[tuple[str, ...], int] = {}
     for box in graph.boxes:
         for depth in range(1, len(box.group) + 1):
@@ -73,7 +77,7 @@ def titled(graph: Graph) -> Graph:
     boxes = []
     for box in graph.boxes:
         depth = len(box.group)
-        while depth and sizes[box.group[:depth]] == 1:
+        while depth and sizes[box.group[:depth]] == 1 and not isinstance(box.group[depth - 1], Repeats):
             depth -= 1
         lone = box.group[depth:]
         boxes.append(dataclasses.replace(box, lines=[*lone[-1:], *box.lines], group=box.group[:depth]))
@@ -138,7 +142,7 @@ def _merged(graph: Graph, stands_for: dict[int, int], runs: list[tuple[list[int]
         shared = _shared([boxes[n].group for n in (*first, *second)])
         for n in first:
             group = boxes[n].group
-            boxes[n].group = (*group[:shared], f"{repeats} times", *group[shared:])
+            boxes[n].group = (*group[:shared], Repeats(f"{repeats} times"), *group[shared:])
     merged: dict[tuple[int, int, str], Edge] = {}
     used: set[int] = set()
     for edge in graph.edges:
