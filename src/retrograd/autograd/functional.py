@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from ..ops.shape import reshape, stack
-from ..program.containers import map_arrays
 from ..tape import set_grad_enabled
 from ..tensor import Tensor
 from .recording import Recording, check_inputs, flat, like, matching, zeros_like
@@ -137,7 +136,7 @@ def linearize(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tu
     run.differentiate(value)
 
     def push(*tangents: Any) -> Any:
-        return like(value, run.push(matching("linearize", "tangent", run.inputs, tangents)))
+        return like(value, run.push(matching("linearize", "tangent", run.inputs, tangents), retain=True))
 
     return (run.show(value), push, *aux)
 
@@ -223,7 +222,7 @@ def jacobian(f: Callable[..., Any], argnums: int | Sequence[int] = 0, mode: str 
         rows, columns = (sum(t.size for t in tensors) for tensors in (run.outputs, run.inputs))
         forward = mode == "forward" or (mode == "auto" and columns < rows)
         if forward:
-            swept = [run.push(basis) for basis in _basis(run.inputs)]
+            swept = [run.push(basis, retain=True) for basis in _basis(run.inputs)]
         else:
             swept = [run.pull(basis, retain=True) for basis in _basis(run.outputs)]
         with set_grad_enabled(run.recorded):
@@ -249,17 +248,6 @@ def hessian(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable
                 [6., 0.]])
     """
     return jacobian(grad(f, argnums), argnums, mode="forward")
-
-
-def stop_gradient(value: Any) -> Any:
-    """The tensor, or the container's tensors, as constants: over the same memory, with no derivative.
-
-    Example:
-        >>> import retrograd as rg
-        >>> rg.grad(lambda x: x * rg.stop_gradient(x))(3.0)
-        tensor(3.)
-    """
-    return map_arrays(lambda t: t.detach() if isinstance(t, Tensor) else t, value)
 
 
 def _record(name: str, f: Callable[..., Any], argnums: Any, args: Sequence[Any], kwargs: Any) -> tuple[Recording, Any]:

@@ -5,7 +5,7 @@ A place is where a tensor came from, as in Node.inputs: (node, output index), or
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from ..tape import Cotangents, Node, sweep
@@ -72,19 +72,37 @@ class Region:
         return p is not None and (p in self.inputs or (type(p) is tuple and p[0] in self.leading))
 
 
-def push(nodes: Iterable[Node], tangents: dict[Place, Tensor]) -> None:
+def push(nodes: Sequence[Node], tangents: dict[Place, Tensor]) -> None:
     """Carry tangents forwards along the nodes, given in the order in which they were recorded: the tangents of what
     they made are added to the dictionary, but for those that are zero."""
     for node in nodes:
-        given = [tangents.get(p) for p in node.inputs]
-        if all(t is None for t in given):
-            continue
-        if node.arrays:
-            node.check()
-        made = node.op.jvp(node, *given)
-        for i, t in enumerate(made if type(made) is tuple else (made,)):
-            if t is not None:
-                tangents[node, i] = t
+        _push(node, tangents)
+
+
+def push_once(nodes: Sequence[Node], tangents: dict[Place, Tensor], outputs: Collection[Place]) -> None:
+    """The same, where only the outputs' tangents are asked for, and the nodes are not used again: what is not needed
+    any more, of what they saved and of the tangents, is freed on the way."""
+    last = {p: n for n, node in enumerate(nodes) for p in node.inputs if p is not None}
+    for p in outputs:
+        last[p] = len(nodes)
+    for n, node in enumerate(nodes):
+        _push(node, tangents)
+        node.release()
+        for p in node.inputs:
+            if p is not None and last[p] == n:
+                tangents.pop(p, None)
+
+
+def _push(node: Node, tangents: dict[Place, Tensor]) -> None:
+    given = [tangents.get(p) for p in node.inputs]
+    if all(t is None for t in given):
+        return
+    if node.arrays:
+        node.check()
+    made = node.op.jvp(node, *given)
+    for i, t in enumerate(made if type(made) is tuple else (made,)):
+        if t is not None:
+            tangents[node, i] = t
 
 
 class Towards(Cotangents):

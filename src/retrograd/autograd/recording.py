@@ -12,7 +12,7 @@ from ..ops.rule import Op
 from ..program.containers import map_arrays
 from ..tape import Node, enable_grad, now, set_grad_enabled, state
 from ..tensor import Tensor
-from .graph import Region, cut, place, push
+from .graph import Region, cut, place, push, push_once
 from .reverse import gradients
 
 
@@ -62,6 +62,17 @@ def structure(value: Any) -> Any:
 
 
 _NOTHING = Tensor(np.empty(0))
+
+
+def stop_gradient(value: Any) -> Any:
+    """The tensor, or the container's tensors, as constants: over the same memory, with no derivative.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.grad(lambda x: x * rg.stop_gradient(x))(3.0)
+        tensor(3.)
+    """
+    return map_arrays(lambda t: t.detach() if isinstance(t, Tensor) else t, value)
 
 
 def zeros_like(x: Tensor) -> Tensor:
@@ -138,13 +149,17 @@ class Recording:
         self.outputs = flat(value)
         self._region = Region(map(place, self.inputs), [place(y) for y in self.outputs], self._since)
         hangs = not self._region.closed or any(x.edge is not None for x in self.inputs)
-        self.recorded = self._around and hangs
+        self.recorded = self._kept = self._around and hangs
 
-    def push(self, tangents: Sequence[Tensor]) -> list[Tensor]:
+    def push(self, tangents: Sequence[Tensor], retain: bool = False) -> list[Tensor]:
         """The outputs' tangents for these of the inputs."""
         known = {place(x): t for x, t in zip(self.inputs, tangents, strict=True)}
-        with set_grad_enabled(self._records(tangents)):
-            push(self._region.nodes, known)
+        recorded = self._records(tangents)
+        with set_grad_enabled(recorded):
+            if retain or recorded:
+                push(self._region.nodes, known)
+            else:
+                push_once(self._region.nodes, known, [place(y) for y in self.outputs])
         found = [known.get(place(y)) for y in self.outputs]
         return [zeros_like(y) if t is None else t for t, y in zip(found, self.outputs, strict=True)]
 
@@ -156,14 +171,20 @@ class Recording:
         return [zeros_like(x) if g is None else g for g, x in zip(found, self.inputs, strict=True)]
 
     def _records(self, given: Sequence[Tensor]) -> bool:
-        return self.recorded or (self._around and any(t.requires_grad for t in given))
+        records = self.recorded or (self._around and any(t.requires_grad for t in given))
+        self._kept = self._kept or records
+        return records
 
     def release(self, value: Any) -> Any:
         """The container of results, without the history that leads to stand-ins; none of it can be used after."""
+        if not self._kept:
+            return stop_gradient(value)
         leaves = {x for x in self.inputs if x.edge is None}
+        if not leaves:
+            return value
         cut(leaves, flat(value), self._since)
         return map_arrays(lambda t: t.detach() if isinstance(t, Tensor) and t in leaves else t, value)
 
     def show(self, value: Any) -> Any:
         """The container of results, with their history where something around asks for it."""
-        return map_arrays(lambda t: t if self.recorded or not isinstance(t, Tensor) else t.detach(), value)
+        return value if self.recorded else stop_gradient(value)

@@ -45,6 +45,8 @@ OUTPUT = -1
 def _jvp_of_linear(self: Op, ctx: Node, *tangents: Tensor | None) -> Any:
     if not self.linear:
         raise NotImplementedError(f"jvp: {self.name} has no rule for forward mode; reverse mode (vjp, backward) has")
+    if len(tangents) == 1:
+        return self(*tangents, **ctx.attributes)
     given = next(t for t in tangents if t is not None)
     return self(
         *(
