@@ -12,7 +12,7 @@ import pytest
 import retrograd as rg
 import retrograd.nn.functional as F
 from retrograd import inspect, nn, optim
-from retrograd.inspect.graph import OP, Box, Edge, Graph, folded
+from retrograd.inspect.graph import OP, Box, Edge, Graph, folded, grouped
 
 needs_dot = pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz is not installed")
 
@@ -76,7 +76,7 @@ def test_repeated_structure_is_folded(blocks: int) -> None:
     loss = loss_of(network)
     drawing = inspect.draw(loss, network)
     assert len(drawing.graph.boxes) == 10
-    assert {title for box in drawing.graph.boxes for title in box.group} == {
+    assert {str(title) for box in drawing.graph.boxes for title in box.group} == {
         "2: Sequential",
         f"{blocks} times",
         "2.0: Residual",
@@ -88,9 +88,12 @@ def test_repeated_structure_is_folded(blocks: int) -> None:
 
 def test_a_single_layer_that_repeats_has_a_frame() -> None:
     network = nn.Sequential(*[m for _ in range(5) for m in (nn.Linear(4, 4), nn.Sigmoid())])
-    boxes = inspect.draw(network(rg.randn(2, 4)).sum(), network).graph.boxes
-    layers = [(box.lines[0], box.group) for box in boxes if "linear_sigmoid" in box.lines]
-    assert layers == [("0: Linear", ()), ("2: Linear", ("4 times",))]
+    graph = inspect.draw(network(rg.randn(2, 4)).sum(), network).graph
+    boxes = graph.boxes
+    entering = next(edge for edge in graph.edges if "2: Linear" in boxes[edge.target].lines)
+    assert len(entering.gradients) == 4
+    layers = [(box.lines[0], [str(title) for title in box.group]) for box in boxes if "linear_sigmoid" in box.lines]
+    assert layers == [("0: Linear", []), ("2: Linear", ["4 times"])]
 
 
 def test_only_equal_runs_are_folded() -> None:
@@ -102,7 +105,11 @@ def test_only_equal_runs_are_folded() -> None:
     )
     made = folded(graph)
     assert [box.lines[0] for box in made.boxes] == ["x", "a", "b", "c", "d"]
-    assert [box.group for box in made.boxes] == [(), *[("3 times",)] * 3, ()]
+    assert [[str(title) for title in box.group] for box in made.boxes] == [[], *[["3 times"]] * 3, []]
+    a, b, c = (made.boxes[n].group[0] for n in (1, 2, 3))
+    assert a is not b
+    assert b is c
+    assert len(grouped(made).inner) == 2
     assert {(e.source, e.target) for e in made.edges} == {(0, 1), (1, 2), (2, 3), (3, 4)}
 
 

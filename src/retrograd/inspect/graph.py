@@ -10,7 +10,12 @@ OP, VALUE, RESULT = "op", "value", "result"
 
 
 class Repeats(str):
-    """The title of a group that stands for several."""
+    """The title of a group that stands for several; two of the same text are two groups."""
+
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
 
 
 @dataclasses.dataclass
@@ -89,7 +94,8 @@ def folded(graph: Graph) -> Graph:
 
     Calls are compared in their order: a run has period k where each call equals the one k before it, in form and in
     where its operands come from: how many calls back, of near ones, or what made them, of far ones, for those of a
-    backward pass lie farther back with each layer.
+    backward pass lie farther back with each layer. What goes from one repeat to the next is not drawn; its gradients
+    count at the edge that enters the first.
     """
     calls = sorted((n for n, box in enumerate(graph.boxes) if box.step is not None), key=lambda n: graph.boxes[n].step)
     place = {n: i for i, n in enumerate(calls)}
@@ -140,24 +146,38 @@ def _merged(graph: Graph, stands_for: dict[int, int], runs: list[tuple[list[int]
     boxes = [dataclasses.replace(box) for box in graph.boxes]
     for first, second, repeats in runs:
         shared = _shared([boxes[n].group for n in (*first, *second)])
+        frame = Repeats(f"{repeats} times")
         for n in first:
             group = boxes[n].group
-            boxes[n].group = (*group[:shared], Repeats(f"{repeats} times"), *group[shared:])
+            boxes[n].group = (*group[:shared], frame, *group[shared:])
+    drawn = set(stands_for.values())
     merged: dict[tuple[int, int, str], Edge] = {}
+    carried: list[Edge] = []
     used: set[int] = set()
     for edge in graph.edges:
         source, target = stands_for.get(edge.source, edge.source), stands_for.get(edge.target, edge.target)
         if edge.target in stands_for and graph.boxes[edge.source].step is None:
             continue  # data of a repeat: drawn at the first
-        if source in stands_for.values() and target in stands_for.values() and not _forward(boxes, source, target):
-            continue  # from one repeat to the next
+        if source in drawn and target in drawn and not _forward(boxes, source, target):
+            carried.append(dataclasses.replace(edge, target=target))  # from one repeat to the next
+            continue
         found = merged.setdefault((source, target, edge.label), Edge(source, target, edge.label))
         found.gradients += edge.gradients
         used |= {source, target}
+    for edge in carried:
+        for entry in merged.values():
+            if (entry.target, entry.label) == (edge.target, edge.label) and not _together(boxes, entry):
+                entry.gradients += edge.gradients
     kept = [n for n in range(len(boxes)) if n not in stands_for and (n in used or boxes[n].step is not None)]
     number = {n: i for i, n in enumerate(kept)}
     edges = [dataclasses.replace(e, source=number[e.source], target=number[e.target]) for e in merged.values()]
     return Graph([boxes[n] for n in kept], edges)
+
+
+def _together(boxes: list[Box], edge: Edge) -> bool:
+    """Whether the edge stays inside what repeats."""
+    frames = [[t for t in boxes[n].group if isinstance(t, Repeats)] for n in (edge.source, edge.target)]
+    return bool(frames[0]) and frames[0] == frames[1]
 
 
 def _forward(boxes: list[Box], source: int, target: int) -> bool:
