@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import __version__, backends, data, optim
+from .. import __version__, backends, optim
 from ..kernels.spec import Array
 from ..nn import functional as F
 from ..ops.random import manual_seed
+from ..program import compile
 from ..tensor import Tensor
 from . import dataset
 from .errors import CommandError, UsageError, extra
@@ -113,38 +114,52 @@ def fit(
     optimizer = OPTIMIZERS[args.optimizer][0](model.network.parameters(), **settings)
     loss_of = F.cross_entropy if model.labels else F.mse_loss
     goal = training[1] if model.labels else _standardized(model, training[1])
-    batches = data.batches(training[0], goal, batch_size=args.batch_size, shuffle=True, seed=args.seed)
 
-    def step(x: Tensor, y: Tensor) -> float:
+    def step(x: Tensor, y: Tensor) -> Tensor:
         loss = loss_of(model.network(x), y)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        return float(loss.item())
+        return loss
 
     history: list[dict[str, Any]] = []
-    best, latest = 0, ""
+    best = 0
     best_rank: tuple[float, ...] = (-math.inf,)
     best_weights: dict[str, Array] = {}
+
+    def end_epoch(number: int, info: dict[str, Any]) -> bool:
+        """Note how the epoch went; whether it was the last one that is worth it."""
+        nonlocal best, best_rank, best_weights
+        epoch = number + 1
+        entry: dict[str, Any] = {"epoch": epoch, "loss": _mean_loss(info["losses"], args.batch_size, len(goal))}
+        rank: tuple[float, ...] = (epoch,)
+        shown = f"loss {entry['loss']:.4f}"
+        if len(validation[0]):
+            metrics = score(model, *validation)
+            entry |= {f"val_{name}": value for name, value in metrics.items()}
+            rank = (metrics["accuracy"], -metrics["loss"]) if model.labels else (-metrics["rmse"],)
+            shown += f", val {_metric(metrics)}"
+        if not math.isfinite(entry["loss"] + entry.get("val_loss", 0)):
+            lower = settings["lr"] / 10
+            raise CommandError(f"training diverged: the loss is not finite in epoch {epoch}; try --lr {lower:g}")
+        history.append(entry)
+        bar.set_description_str(f"epoch {epoch}/{args.epochs}", refresh=False)
+        bar.set_postfix_str(shown, refresh=False)
+        bar.update(len(goal))
+        if rank > best_rank:
+            best, best_rank = epoch, rank
+            best_weights = {name: t.numpy().copy() for name, t in model.network.state_dict().items()}
+        return epoch - best >= args.patience
+
     with _progress(args, len(goal)) as bar:
-        for epoch in range(1, args.epochs + 1):
-            bar.set_description_str(f"epoch {epoch}/{args.epochs}", refresh=False)
-            entry: dict[str, Any] = {"epoch": epoch, "loss": _epoch(step, batches, bar, latest)}
-            rank: tuple[float, ...] = (epoch,)
-            if len(validation[0]):
-                metrics = score(model, *validation)
-                entry |= {f"val_{name}": value for name, value in metrics.items()}
-                rank = (metrics["accuracy"], -metrics["loss"]) if model.labels else (-metrics["rmse"],)
-                latest = f", val {_metric(metrics)}"
-            if not math.isfinite(entry["loss"] + entry.get("val_loss", 0)):
-                lower = settings["lr"] / 10
-                raise CommandError(f"training diverged: the loss is not finite in epoch {epoch}; try --lr {lower:g}")
-            history.append(entry)
-            if rank > best_rank:
-                best, best_rank = epoch, rank
-                best_weights = {name: t.numpy().copy() for name, t in model.network.state_dict().items()}
-            elif epoch - best >= args.patience:
-                break
+        compile(step).run(
+            *(training[0], goal),
+            batch_size=args.batch_size,
+            epochs=args.epochs,
+            shuffle=True,
+            seed=args.seed,
+            callback=end_epoch,
+        )
     model.network.load_state_dict(best_weights)
     return history, best
 
@@ -153,19 +168,10 @@ def _optimizer_settings(args: argparse.Namespace) -> dict[str, float]:
     return OPTIMIZERS[args.optimizer][1] | ({"lr": args.lr} if args.lr else {})
 
 
-def _epoch(step: Callable[[Tensor, Tensor], float], batches: data.Batches, bar: Any, latest: str) -> float:
-    """The mean loss of an epoch's rows, shown beside the `latest` validation; it ends early at a loss that is not
-    finite, and returns that."""
-    total, rows = 0.0, 0
-    for x, y in batches:
-        loss = step(x, y)
-        if not math.isfinite(loss):
-            return loss
-        total += loss * len(x)
-        rows += len(x)
-        bar.set_postfix_str(f"loss {total / rows:.4f}{latest}", refresh=False)
-        bar.update(len(x))
-    return total / rows
+def _mean_loss(losses: Array, batch_size: int, rows: int) -> float:
+    """The mean over an epoch's rows of the losses of its batches, of which the last one may be short."""
+    sizes = np.minimum(batch_size, rows - batch_size * np.arange(len(losses)))
+    return float(np.average(losses.astype(np.float64), weights=sizes))
 
 
 def _standardized(model: Model, values: Array) -> Array:
