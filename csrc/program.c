@@ -684,7 +684,11 @@ void rg_program_free(rg_program *p) {
     free(p);
 }
 
-int rg_program_threads(const rg_program *p) { return p->parts; }
+int rg_program_parts(rg_program *p, int64_t n) {
+    if (rg_num_threads() != p->threads && plan_threads(p, rg_num_threads()))
+        return 0;
+    return n >= 0 && n < p->segment_count ? p->segments[n].parts : 0;
+}
 
 static int paying_parts(int64_t work, int threads) {
     const int64_t paying = work / WORK_PER_PART;

@@ -147,5 +147,5 @@ typedef struct {
  * not fit the program. */
 int64_t rg_program_run_steps(rg_program *program, const rg_epoch *epoch);
 
-/* How many threads the program's segments use, at most. */
-int rg_program_threads(const rg_program *program);
+/* How many parts the segment's batch is cut into, with the threads that are allowed now; 0 for want of memory. */
+int rg_program_parts(rg_program *program, int64_t segment);

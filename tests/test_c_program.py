@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
+import shutil
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -272,3 +276,72 @@ def test_a_corrupted_program_is_refused_or_runs(data: st.DataObject, case: dict[
         )
     finally:
         lib.rg_program_free(loaded)
+
+
+COUNTER = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdlib.h>
+static long calls;
+long allocations(void) { return calls; }
+#define COUNTED(type, name, parameters, ...) \\
+    type name parameters { calls++; return ((type(*) parameters)dlsym(RTLD_NEXT, #name))(__VA_ARGS__); }
+COUNTED(void *, malloc, (size_t n), n)
+COUNTED(void *, realloc, (void *p, size_t n), p, n)
+COUNTED(void *, aligned_alloc, (size_t a, size_t n), a, n)
+"""
+
+MEMORY = """
+import ctypes, resource
+import numpy as np, retrograd as rg
+from retrograd import nn, optim
+from retrograd.backends.c.native import lib
+import retrograd.nn.functional as F
+
+rg.backends.use("c")
+rg.set_num_threads(2)
+model = nn.Sequential(nn.Linear(4, 32), nn.Tanh(), nn.Linear(32, 16), nn.Tanh(), nn.Linear(16, 4))
+optimizer = optim.Adam(model.parameters())
+
+@rg.compile
+def step(x, y):
+    loss = F.mse_loss(model(x), y)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+small, large = (np.random.default_rng(0).standard_normal((n, 4), np.float32) for n in (10_000, 1_000_000))
+step(small, small)
+before = peak()
+step(large, large)
+print(peak() - before)
+step(small, small)
+loaded = step.plan((small, small), {}, []).loaded
+allocations = ctypes.CDLL(None).allocations
+before = allocations()
+for _ in range(100):
+    lib.rg_program_run(loaded._program, loaded._addresses, loaded._results, loaded._scalars_address)
+print(allocations() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux" or not shutil.which("gcc"), reason="counts the calls of malloc with gcc")
+def test_memory_does_not_grow_with_the_batch_and_a_step_allocates_nothing(tmp_path):
+    counter = tmp_path / "counter.so"
+    (tmp_path / "counter.c").write_text(COUNTER)
+    subprocess.run(["gcc", "-shared", "-fPIC", tmp_path / "counter.c", "-o", counter, "-ldl"], check=True, timeout=60)
+    run = subprocess.run(
+        [sys.executable, "-c", MEMORY],
+        env=os.environ | {"LD_PRELOAD": str(counter)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert run.returncode == 0, run.stderr
+    peak, allocations = map(int, run.stdout.split())
+    assert peak <= 2048, f"a batch of a million rows took {peak} KiB beyond its inputs"
+    assert allocations == 0, f"a hundred steps allocated {allocations} times"

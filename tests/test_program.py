@@ -277,9 +277,17 @@ def test_the_program_prints_and_adds_up(backend: str) -> None:
     assert "linear_forward" in text
     assert "linear_backward" in text
     assert f"{cost.flops:,} flops" in text
+    assert "the batch of 24 rows, in one slice:" in text
     products = 2 * 24 * (5 * 8 * 2 + 8 * 3 * 3)  # no gradient of the input is asked for
     assert products <= cost.flops <= 2 * products
     assert step.program.arena_bytes + step.program.slice_bytes < 24 * 8 * 4 * 8
+    trainer = regression(rows=4096)
+    step = rg.compile(trainer.step, slice_rows=512)
+    step(trainer.x, trainer.y)
+    shared = step._latest.loaded.threads()[0]
+    assert 1 <= shared <= rg.get_num_threads()
+    how = f"shared out over {shared} threads, in slices of 512" if shared > 1 else "in slices of 512"
+    assert f"the batch of 4096 rows, {how}:" in str(step.program)
 
 
 def test_memory_does_not_grow_with_the_batch(backend: str) -> None:

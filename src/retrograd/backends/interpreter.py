@@ -55,6 +55,10 @@ class Interpreter:
                 for instruction in segment.instructions:
                     self._call(instruction, scalars, segment, start, stop)
 
+    def threads(self) -> list[int]:
+        """How many threads share the batch of each segment."""
+        return [1] * len(self._program.segments)
+
     def _call(self, instruction: Any, scalars: list[Any], segment: Any = None, start: int = 0, stop: int = 0) -> None:
         rules = segment.row_rules[instruction] if segment else None
 

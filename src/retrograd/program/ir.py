@@ -7,7 +7,7 @@ parameters, optimizer state, gradients) are buffers too, told apart by their rol
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -204,6 +204,7 @@ class Program:
         results: the operands that the step returns, in order.
         scalars: numbers read at each call.
         segments: the instructions, cut into parts that run together.
+        threads: gives how many threads share the batch of each segment, of the backend that runs the program.
         arena_bytes: the memory that the temporaries need together; slice_bytes: what those need, for each thread, that
             hold one slice of the batch at a time.
     """
@@ -221,6 +222,7 @@ class Program:
         self.inputs = inputs
         self.results = results
         self.scalars = scalars
+        self.threads: Callable[[], list[int]] = lambda: [1] * len(self.segments)
         self._tiled: list[Segment] = []
         self.arena_bytes = 0
         self.slice_bytes = 0
@@ -241,20 +243,34 @@ class Program:
 
     def __str__(self) -> str:
         rows = [("", "kernel", "operands", "flops", "bytes")]
-        for n, instruction in enumerate(self.instructions):
-            c = cost(instruction)
-            rows.append((str(n), instruction.kernel, _describe(instruction), f"{c.flops:,}", f"{c.bytes:,}"))
-        total = self.cost()
+        heads: dict[int, str] = {}  # what stands above a row
+        for segment, threads in zip(self.segments, self.threads(), strict=True):
+            heads[len(rows)] = _describe_segment(segment, threads)
+            for instruction in segment.instructions:
+                c = cost(instruction)
+                number = str(len(rows) - 1)
+                rows.append((number, instruction.kernel, _describe(instruction), f"{c.flops:,}", f"{c.bytes:,}"))
         widths = [max(len(row[i]) for row in rows) for i in range(5)]
-        lines = [
-            f"{r[0]:>{widths[0]}}  {r[1]:<{widths[1]}}  {r[2]:<{widths[2]}}  {r[3]:>{widths[3]}}  {r[4]:>{widths[4]}}"
-            for r in rows
-        ]
+        lines = []
+        for n, r in enumerate(rows):
+            if n in heads:
+                lines.append(heads[n])
+            made = f"{r[0]:>{widths[0]}}  {r[1]:<{widths[1]}}  {r[2]:<{widths[2]}}  {r[3]:>{widths[3]}}"
+            lines.append(f"{made}  {r[4]:>{widths[4]}}")
+        total = self.cost()
         lines.append(
             f"{len(self.instructions)} calls, {total.flops:,} flops, {total.bytes:,} bytes read and written, "
-            f"{self.arena_bytes:,} bytes of arena"
+            f"{self.arena_bytes:,} bytes of arena, {self.slice_bytes:,} for each thread's slice"
         )
         return "\n".join(lines)
+
+
+def _describe_segment(segment: Segment, threads: int) -> str:
+    if not segment.rows:
+        return "whole:"
+    slices = f"in slices of {segment.slice_rows}" if segment.slice_rows < segment.rows else "in one slice"
+    shared = f"shared out over {threads} threads, " if threads > 1 else ""
+    return f"the batch of {segment.rows} rows, {shared}{slices}:"
 
 
 class Cost(NamedTuple):

@@ -441,6 +441,7 @@ class Loaded:
             raise Unsupported(ffi.string(complaint).decode())
         self._program = ffi.gc(loaded, lib.rg_program_free)
         self._arrays = source.arrays
+        self._segments = len(program.segments)
         self._batch = program.inputs[0].shape[0] if program.inputs and program.inputs[0].shape else 0
         arguments = len(program.inputs) + len(program.results)
         self._addresses = ffi.new("void *[]", arguments + 1)
@@ -469,6 +470,10 @@ class Loaded:
             self._packed = scalars.copy()
         if lib.rg_program_run(self._program, self._addresses, self._results, self._scalars_address):
             raise out_of_memory("a compiled step")
+
+    def threads(self) -> list[int]:
+        """How many threads share the batch of each segment."""
+        return [lib.rg_program_parts(self._program, n) for n in range(self._segments)]
 
     def run_steps(
         self, arrays: Arrays, order: np.ndarray | None, first: int, scalars: list[list[Any]], losses: np.ndarray

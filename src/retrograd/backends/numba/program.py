@@ -47,6 +47,7 @@ class CompiledProgram:
     def __init__(self, program: Any) -> None:
         self._lowered = lowered = Lowering(program)
         self.source = lowered.source
+        self._segments = len(program.segments)
         self._table = lowered.table
         self._words = self._table.data  # its buffer, to pack scalars into
         self._scalars = struct.Struct(lowered.scalar_format)
@@ -72,6 +73,11 @@ class CompiledProgram:
             failed = self._launch(self._table, *inputs, *results)
         if failed:
             self._complain(failed)
+
+    def threads(self) -> list[int]:
+        """How many threads share the batch of each segment."""
+        shared = {segment.number: segment.rows // LEAST_ROWS for segment in self._lowered.shared}
+        return [min(parallel.get_num_threads(), shared.get(n + 1, 1)) for n in range(self._segments)]
 
     def _run_shared(self) -> int:
         """What the table is ready for, with the segments that are worth it on several threads."""
