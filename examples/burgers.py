@@ -24,9 +24,9 @@ def solution(points: Points) -> np.ndarray:
 
 def problem() -> Problem:
     rng = np.random.default_rng(0)
-    anywhere, near = rng.uniform([-1, 0], [1, 1], (512, 2)), rng.uniform([-0.15, 0], [0.15, 1], (256, 2))
-    start = np.stack([np.linspace(-1, 1, 128), np.zeros(128)], 1)
-    ends = np.stack([2.0 * (np.arange(64) % 2) - 1, np.linspace(0, 1, 64)], 1)
+    anywhere, near = rng.uniform([-1, 0], [1, 1], (320, 2)), rng.uniform([-0.15, 0], [0.15, 1], (192, 2))
+    start = np.stack([np.linspace(-1, 1, 64), np.zeros(64)], 1)
+    ends = np.stack([2.0 * (np.arange(32) % 2) - 1, np.linspace(0, 1, 32)], 1)
     known = np.concatenate([start, ends])
     return Problem(
         name="Burgers' equation",
@@ -41,4 +41,4 @@ def problem() -> Problem:
 
 
 if __name__ == "__main__":
-    main(problem(), width=32, depth=4, steps=8000)
+    main(problem(), width=32, depth=4, steps=10000)
