@@ -423,14 +423,17 @@ def square(x: Operand) -> Tensor:
 
 
 @method
-def clamp(x: Operand, min: float | None = None, max: float | None = None) -> Tensor:
-    """x limited to [min, max]; None is no limit, not both.
+def clamp(x: Operand, min: Operand | None = None, max: Operand | None = None) -> Tensor:
+    """x limited to [min, max], numbers, or tensors that broadcast and get gradients; None is no limit, not both.
 
     Raises:
         ValueError: neither limit is given.
     """
     if min is None and max is None:
         raise ValueError("clamp: expected min, max or both")
+    if not all(limit is None or isinstance(limit, (bool, int, float)) for limit in (min, max)):
+        x = as_tensor_operand("clamp", x) if min is None else maximum(x, min)
+        return x if max is None else minimum(x, max)
     whole = all(limit is None or isinstance(limit, int) for limit in (min, max))
     x = as_tensor_operand("clamp", x) if whole else floating("clamp", x)
     return _clamp(x, low=None if min is None else float(min), high=None if max is None else float(max))
