@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import BACKENDS, use_backend
+from .timing import best_in_turn
 
 LAYERS = [(32, 32, 32), (64, 784, 128), (128, 512, 512)]
 """(rows, in_features, out_features) of dense layers."""
@@ -37,6 +38,34 @@ class _Kernel:
 
     def time_kernel(self, *params: Any) -> None:
         self.run()
+
+
+class Product(_Kernel):
+    """A bare product of float32 matrices."""
+
+    params = (BACKENDS, [(64, 64, 64), (512, 512, 512), (1024, 1024, 1024), (1, 2048, 2048)])
+
+    def bind(self, kernels, draw, size):
+        m, n, k = size
+        a, b = draw(m, k), draw(k, n)
+        self.flops = 2 * m * n * k
+        self.numpy = lambda: np.matmul(a, b)
+        return lambda: kernels.matmul(a, b)
+
+    def track_speedup_over_numpy(self, backend, size):
+        """How many times as fast as numpy.matmul, the two in turn. More is better, which asv's graphs do not know."""
+        seconds = best_in_turn({"retrograd": self.run, "numpy": self.numpy})
+        return seconds["numpy"] / seconds["retrograd"]
+
+    def track_share_of_peak(self, backend, size):
+        """Of the multiply-adds that all threads could make in registers, measured beside it."""
+        import retrograd as rg
+        from retrograd.backends.c import peak
+
+        seconds = best_in_turn({"retrograd": self.run})["retrograd"]
+        return self.flops / seconds / peak.flops(np.float32, rg.get_num_threads())
+
+    track_speedup_over_numpy.unit = track_share_of_peak.unit = "ratio"
 
 
 class LinearForward(_Kernel):
