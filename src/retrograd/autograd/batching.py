@@ -8,7 +8,8 @@ same for all rows, such as a model's weights, stays an array, and a product with
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -70,8 +71,8 @@ class RowArray:
 
 def _refuse(what: str) -> RuntimeError:
     return RuntimeError(
-        f"per_sample_grad: {what} of a value that is another one in each row; the function runs once for all rows. For "
-        "a branch use rg.where(), rg.maximum() or rg.clamp()"
+        f"{what} of a value that is another one in each row, where a function runs once for many rows; for a branch "
+        "use rg.where(), rg.maximum() or rg.clamp()"
     )
 
 
@@ -153,7 +154,7 @@ def _one_by_one(rows: Rows, name: str, given: dict[str, Any]) -> Any:
         return tuple(of_row(part, n) for part in value) if type(value) is tuple else value
 
     if TABLE[name].mutates:
-        raise NotImplementedError(f"per_sample_grad: {name} cannot run for many rows at once")
+        raise NotImplementedError(f"{name}: cannot run for many rows at once")
     made = [getattr(k, name)(**{p: of_row(v, n) for p, v in given.items()}) for n in range(rows.count)]
     if type(made[0]) is tuple:
         return tuple(None if part[0] is None else _stacked(k, part) for part in zip(*made, strict=True))
@@ -183,13 +184,14 @@ def _full(rows: Rows, name: str, given: dict[str, Any]) -> RowArray:
 
 
 def _assign(rows: Rows, name: str, given: dict[str, Any]) -> None:
-    a, values = given["a"], given["values"]
-    if given.get("key", ...) is not Ellipsis or not isinstance(a, RowArray):
-        raise NotImplementedError("per_sample_grad: a tensor from outside cannot be changed in place by each row")
-    lead = max(0, values.ndim - a.ndim)  # of size one, which assignment drops
+    a, values, key = given["a"], given["values"], given.get("key", ...)
+    if not isinstance(a, RowArray) or isinstance(key, RowArray):
+        raise NotImplementedError("setitem: a tensor that many rows share cannot be changed in place by each of them")
+    ndim = np.broadcast_to(np.empty((), bool), a.shape)[key].ndim
+    lead = max(0, values.ndim - ndim)  # axes of size one, which assignment drops
     if isinstance(values, RowArray) and lead:
         values = RowArray(rows.kernels.reshape(values.array, (rows.count, *values.shape[lead:])))
-    rows.kernels.assign(a.array, rows.aligned(values, a.ndim), ...)
+    rows.kernels.assign(a.array, rows.aligned(values, ndim), ... if key is Ellipsis else _keyed(key))
 
 
 def _reshape(rows: Rows, name: str, given: dict[str, Any]) -> RowArray:
@@ -314,6 +316,17 @@ _RULES: dict[str, Callable[[Rows, str, dict[str, Any]], Any]] = {
 }
 
 
+@contextmanager
+def rows_at_once(count: int) -> Iterator[Rows]:
+    """A block in which kernels run on this many rows."""
+    previous = state.kernels
+    table = state.kernels = Rows(count)
+    try:
+        yield table
+    finally:
+        state.kernels = previous
+
+
 def per_sample_grad(loss_fn: Callable[..., Any], params: Any, *data: Any) -> Any:
     """The gradient of each row's loss, as `rg.grad(loss_fn)(params, *row)` gives it, for all rows in one pass.
 
@@ -346,9 +359,8 @@ def per_sample_grad(loss_fn: Callable[..., Any], params: Any, *data: Any) -> Any
     if len(counts) != 1 or 0 in counts:
         raise ValueError(f"per_sample_grad: expected data with equally many rows, got {[t.shape for t in flat(data)]}")
     inputs = [t if t.requires_grad and t.is_leaf else _constant(t, requires_grad=True) for t in flat(params)]
-    previous, since = state.kernels, now()
-    state.kernels = Rows(counts.pop())
-    try:
+    since = now()
+    with rows_at_once(counts.pop()) as table:
         with enable_grad():
             loss = loss_fn(like(params, inputs), *map_arrays(_row, data))
         if not isinstance(loss, Tensor) or loss.size != 1 or loss.dtype.kind != "f":
@@ -360,9 +372,7 @@ def per_sample_grad(loss_fn: Callable[..., Any], params: Any, *data: Any) -> Any
         one = Tensor(np.ones(loss.shape, loss.dtype))
         found = gradients(region, inputs, [loss], [one], create_graph=False, retain=False)
         whole = [np.zeros(x.shape, x.dtype) if g is None else g.array for g, x in zip(found, inputs, strict=True)]
-        return like(params, [Tensor(state.kernels.copy(g).array) for g in whole])
-    finally:
-        state.kernels = previous
+        return like(params, [Tensor(table.copy(g).array) for g in whole])
 
 
 def _constant(t: Tensor, requires_grad: bool) -> Tensor:

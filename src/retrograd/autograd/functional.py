@@ -8,14 +8,15 @@ for it: so these functions nest in any order.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..ops.shape import reshape, stack
+from ..ops.shape import concatenate, reshape, stack
 from ..tape import set_grad_enabled
 from ..tensor import Tensor
+from .batching import RowArray, rows_at_once
 from .recording import Recording, check_inputs, flat, like, matching, zeros_like
 
 
@@ -221,11 +222,10 @@ def jacobian(f: Callable[..., Any], argnums: int | Sequence[int] = 0, mode: str 
         run.differentiate(run.value)
         rows, columns = (sum(t.size for t in tensors) for tensors in (run.outputs, run.inputs))
         forward = mode == "forward" or (mode == "auto" and columns < rows)
-        if forward:
-            swept = [run.push(basis, retain=True) for basis in _basis(run.inputs)]
-        else:
-            swept = [run.pull(basis, retain=True) for basis in _basis(run.outputs)]
+        sweep = functools.partial(run.push if forward else run.pull, retain=True)
+        over, others = (run.inputs, run.outputs) if forward else (run.outputs, run.inputs)
         with set_grad_enabled(run.recorded):
+            swept = (_one_by_one if run.recorded else _together)(sweep, over, others)
             blocks = [like(chosen, row) for row in _blocks(run.outputs, run.inputs, swept, forward)]
         if isinstance(argnums, int):
             blocks = [row[0] for row in blocks]
@@ -282,26 +282,55 @@ def _with_aux(name: str, returned: Any) -> tuple[Any, Any]:
     return returned
 
 
-def _basis(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
-    """For each element of the tensors in turn: like them, 1 there and 0 elsewhere."""
-    for i, t in enumerate(tensors):
-        for j in range(t.size):
-            one = np.zeros(t.size, t.dtype)
-            one[j] = 1
-            yield [Tensor(one.reshape(t.shape)) if i == k else zeros_like(other) for k, other in enumerate(tensors)]
+Sweep = Callable[[list[Tensor]], list[Tensor]]
+
+ROWS_AT_ONCE = 64
+"""So many sweeps run together; what they calculate takes as many times the memory of one."""
+
+
+def _one_by_one(sweep: Sweep, over: Sequence[Tensor], others: Sequence[Tensor]) -> list[Tensor]:
+    """For each of the others, its (co)tangents for each element of the tensors in turn: (elements, *its shape)."""
+    swept = []
+    for i, t in enumerate(over):
+        for n in range(t.size):
+            basis = [zeros_like(x) for x in over]
+            basis[i].array.reshape(-1)[n] = 1
+            swept.append(sweep(basis))
+    return [
+        stack([found[j] for found in swept]) if swept else Tensor(np.zeros((0, *y.shape), y.dtype))
+        for j, y in enumerate(others)
+    ]
+
+
+def _together(sweep: Sweep, over: Sequence[Tensor], others: Sequence[Tensor]) -> list[Tensor]:
+    """The same, many elements in one sweep: for what is not recorded."""
+    total = sum(t.size for t in over)
+    starts = np.cumsum([0, *(t.size for t in over)])
+    parts: list[list[Tensor]] = [[Tensor(np.empty((0, *y.shape), y.dtype))] for y in others]
+    for first in range(0, total, ROWS_AT_ONCE):
+        count = min(ROWS_AT_ONCE, total - first)
+        with rows_at_once(count) as table:
+            basis = [
+                Tensor(RowArray(np.eye(count, t.size, first - start, t.dtype).reshape(count, *t.shape)))  # type: ignore[arg-type]
+                for t, start in zip(over, starts[:-1], strict=True)
+            ]
+            for part, found in zip(parts, sweep(basis), strict=True):
+                part.append(Tensor(table.stretched(found.array)))
+    return [concatenate(part) for part in parts]
 
 
 def _blocks(
-    outputs: Sequence[Tensor], inputs: Sequence[Tensor], swept: list[list[Tensor]], forward: bool
+    outputs: Sequence[Tensor], inputs: Sequence[Tensor], swept: list[Tensor], forward: bool
 ) -> list[list[Tensor]]:
-    """The Jacobian of each output by each input, from a sweep for each element of the inputs (forward) or outputs."""
-    rest = iter(swept)
-    sweeps = [[next(rest) for _ in range(t.size)] for t in (inputs if forward else outputs)]
+    """The Jacobian of each output by each input, from the inputs' cotangents for each element of the outputs or, in
+    forward mode, the outputs' tangents for each element of the inputs."""
+    ends = np.cumsum([t.size for t in (inputs if forward else outputs)])
 
     def block(i: int, y: Tensor, j: int, x: Tensor) -> Tensor:
-        parts = [s[i] for s in sweeps[j]] if forward else [s[j] for s in sweeps[i]]
-        if not parts:
-            return Tensor(np.zeros(y.shape + x.shape, x.dtype))
-        return reshape(stack(parts, -1 if forward else 0), y.shape + x.shape)
+        n, t, found = (j, x, swept[i]) if forward else (i, y, swept[j])
+        part = found[int(ends[n]) - t.size : int(ends[n])]
+        if forward:
+            part = part.permute(*range(1, part.ndim), 0)
+        return reshape(part, y.shape + x.shape)
 
     return [[block(i, y, j, x) for j, x in enumerate(inputs)] for i, y in enumerate(outputs)]
