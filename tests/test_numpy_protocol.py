@@ -133,3 +133,4 @@ def test_what_has_no_derivative_says_so() -> None:
     assert np.median(x.detach()) == 1.25
     assert np.allclose(x, [0.5, 2.0])
     assert np.shape(x) == (2,)
+    np.testing.assert_array_equal(np.where(x > 1)[0], [1])

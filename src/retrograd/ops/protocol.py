@@ -98,8 +98,8 @@ def _dot(a: Any, b: Any) -> Tensor:
     return contraction.tensordot(a, b, ([-1], [-2 if np.ndim(b) > 1 else -1]))
 
 
-def _where(condition: Any, x: Any, y: Any) -> Tensor:
-    return elementwise.where(condition, x, y)
+def _where(condition: Any, *choices: Any) -> Any:
+    return elementwise.where(condition, *choices) if choices else np.nonzero(_arrays(condition))
 
 
 def _clip(a: Tensor, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None) -> Tensor:
