@@ -13,7 +13,7 @@ from ..kernels.spec import Array
 from ..nn.module import Module
 from ..ops.elementwise import abs as absolute
 from ..ops.elementwise import sign, square
-from ..ops.loss import mse_loss
+from ..ops.loss import l1_loss, mse_loss
 from ..ops.shape import cat
 from ..tape import RemovableHandle, no_grad
 from ..tensor import Tensor
@@ -124,6 +124,7 @@ class Probe:
         self._before: list[tuple[int, list[Any], Tensor]] = []  # layer, parameters, what they were before the update
         self._handles: list[RemovableHandle] = []
         self._results: list[Tensor] = []
+        self._zero: dict[Any, Tensor] = {}
         self.complete = False
 
     @property
@@ -166,12 +167,12 @@ class Probe:
                 for part in _parts([p for p in layer.parameters.values() if p in gradients]):
                     weight, g = _joined(part, copy=True), _joined([gradients[p] for p in part])
                     self._before.append((n, part, weight))
-                    self._take(n, WEIGHT, square(weight).sum())
-                    self._take(n, GRADIENT, square(g).sum())
-                    self._take(n, PRODUCT, absolute(weight * g).sum())
+                    self._take(n, WEIGHT, self._squares(weight))
+                    self._take(n, GRADIENT, self._squares(g))
+                    self._take(n, PRODUCT, l1_loss(weight * g, self._zeros(g), "sum"))
                     if previous:
                         before = _joined([previous[p] for p in part])
-                        self._take(n, PREVIOUS, square(before).sum())
+                        self._take(n, PREVIOUS, self._squares(before))
                         self._take(n, CHANGE, mse_loss(g, before, "sum"))
                 self._measure_silence(n, layer, gradients)
 
@@ -192,6 +193,16 @@ class Probe:
         return Reading(Layout(facts, parts), vector)
 
     # Single measures
+
+    def _squares(self, x: Tensor) -> Tensor:
+        """The sum of squares, in one pass over x."""
+        return mse_loss(x, self._zeros(x), "sum")
+
+    def _zeros(self, like: Tensor) -> Tensor:
+        key = like.shape, like.dtype
+        if key not in self._zero:
+            self._zero[key] = Tensor(np.zeros(*key))
+        return self._zero[key]
 
     def _take(self, layer: int, measure: str, tensor: Tensor, rows: int = 0) -> None:
         self._taken.append((((layer, measure),), tensor, rows))
