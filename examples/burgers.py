@@ -8,7 +8,7 @@ python examples/burgers.py --compare                  a step's time beside PyTor
 import numpy as np
 from physics import Points, Problem, main
 
-VISCOSITY = 0.03 / np.pi
+VISCOSITY = 0.04 / np.pi
 
 
 def solution(points: Points) -> np.ndarray:

@@ -173,7 +173,7 @@ def picture(problem: Problem, model: nn.Module, path: str) -> None:
     for n in (0, 25, 50, 100):
         (line,) = axes[2].plot(x, true[n], lw=4, alpha=0.35)
         axes[2].plot(x, found[n], "--", color=line.get_color(), label=f"t = {n / 100:g}")
-    axes[2].set(title="solution (wide) and network (dashed)", xlabel="x", ylabel="u")
+    axes[2].set(title="solution, network (dashed)", xlabel="x", ylabel="u")
     axes[2].legend()
     figure.suptitle(f"{problem.name}: relative error {100 * relative_error(problem, model):.2f} %")
     figure.savefig(path, dpi=110)

@@ -6,8 +6,11 @@ import doctest
 import gc
 import importlib
 import pkgutil
+import subprocess
+import sys
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import hypothesis.strategies as st
@@ -761,3 +764,17 @@ def modules() -> list[str]:
 def test_examples_in_docstrings(name: str) -> None:
     failed, _ = doctest.testmod(importlib.import_module(name))
     assert not failed
+
+
+@pytest.mark.parametrize("name", ["heat", "burgers"])
+def test_examples_run(name: str) -> None:
+    """A few steps, eager and compiled, along one curve; the accuracy after thousands is for the example itself."""
+    script = Path(__file__).parent.parent / "examples" / f"{name}.py"
+    printed = []
+    for options in ([], ["--eager"]):
+        command = [sys.executable, str(script), "--steps", "10", *options]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        printed.append([line.split()[3] for line in done.stdout.splitlines() if line.startswith("step")])
+    assert len(printed[0]) == 10
+    np.testing.assert_allclose(np.array(printed[0], float), np.array(printed[1], float), rtol=1e-2)
