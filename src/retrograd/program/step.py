@@ -155,7 +155,7 @@ class CompiledStep:
             f"compile: {self.__name__} was traced {traced} times, for {len(signatures)} signatures of its inputs, "
             f"lately {seen}; the oldest program is dropped. Keep shapes, dtypes, Python arguments and the model's mode "
             "the same between calls, or raise cache_size",
-            stacklevel=5,
+            stacklevel=4,
         )
         oldest = next(iter(self._plans))
         self._plans[oldest].pop(0)
