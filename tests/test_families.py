@@ -194,3 +194,31 @@ def test_every_public_op_of_these_families_has_a_case() -> None:
     covered = {getattr(rg, c.name, None) for c in CASES} | {getattr(linalg, c.name, None) for c in CASES}
     missing = {n for n in public - without if getattr(rg, n, getattr(linalg, n, None)) not in covered}
     assert not missing
+
+
+REFUSED: list[tuple[Callable[[], Any], type[Exception], str]] = [
+    (lambda: linalg.inv(np.ones((2, 3))), ValueError, r"inv: shape \(2, 3\), expected square matrices"),
+    (
+        lambda: linalg.inv(np.ones((2, 2))),
+        np.linalg.LinAlgError,
+        r"inv: Singular matrix, in matrices of shape \(2, 2\)",
+    ),
+    (lambda: linalg.cholesky(-np.eye(2)), np.linalg.LinAlgError, "cholesky: .*not positive definite"),
+    (lambda: linalg.solve(SQUARE, np.ones((2, 1))), ValueError, r"solve: shapes \(3, 3\) and \(2, 1\) do not fit"),
+    (lambda: rg.einsum("ij,jk", X, X), ValueError, "einsum: 'j' in 'ij,jk' is both 4 and 3"),
+    (lambda: rg.einsum("ij->k", X), ValueError, "einsum: the result of 'ij->k' must have letters of its operands"),
+    (lambda: rg.tensordot(X, X.T), ValueError, r"tensordot: axes \[0, 1\] of shape \(3, 4\) and \[0, 1\] of \(4, 3\)"),
+    (lambda: rg.gather(X, 0, [[7]]), IndexError, "gather: index 7 is out of range for 3 elements"),
+    (lambda: rg.gather(X, 0, [[0.5]]), TypeError, "gather: indices are float32, expected whole numbers"),
+    (lambda: rg.topk(X, 5), ValueError, r"topk: k is 5, but dim -1 of shape \(3, 4\) has 4 elements"),
+    (lambda: rg.pad(X, (1,)), ValueError, r"pad: \(1,\) must be pairs"),
+    (lambda: rg.roll(X, (1, 2), 0), ValueError, r"roll: shifts \(1, 2\) and dims 0 must be equally many"),
+    (lambda: rg.polygamma(-1, X), ValueError, "polygamma: n is -1"),
+    (lambda: rg.sin(np.ones(2, complex)), TypeError, "sin: dtype complex128 is not supported; complex numbers"),
+]
+
+
+@pytest.mark.parametrize(("call", "kind", "message"), REFUSED, ids=[message[:12] for _, _, message in REFUSED])
+def test_what_does_not_fit_is_refused(call: Callable[[], Any], kind: type[Exception], message: str) -> None:
+    with pytest.raises(kind, match=message):
+        call()
