@@ -10,11 +10,13 @@ from .spec import Array, Spec, kernel, same_dtype
 
 
 def _infer_matmul(a: Array, b: Array) -> Spec:
-    dtype = np.result_type(a.dtype, b.dtype)
+    dtype = a.dtype if a.dtype == b.dtype else np.result_type(a.dtype, b.dtype)
     if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-2]:
         raise ValueError(
             f"matmul: shapes {tuple(a.shape)} and {tuple(b.shape)} do not fit; expected (..., m, k) and (..., k, n)"
         )
+    if a.ndim == b.ndim == 2:
+        return Spec((a.shape[0], b.shape[1]), dtype)
     try:
         batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     except ValueError:
