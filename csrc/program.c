@@ -144,6 +144,11 @@ static const struct {
     [RG_MAXIMUM] = {"maximum", "oii", 0},
     [RG_MINIMUM] = {"minimum", "oii", 0},
     [RG_WHERE] = {"where", "otii", 0},
+    [RG_ERF] = {"erf", "oi", 0},
+#define FUNCTION(opcode, name) [opcode] = {#name, "oi", 0},
+    RG_FUNCTIONS(FUNCTION)
+#define FUNCTION_OF_TWO(opcode, name) [opcode] = {#name, "oii", 0},
+    RG_FUNCTIONS_OF_TWO(FUNCTION_OF_TWO)
     [RG_EQUAL] = {"equal", "btt", 0},
     [RG_NOT_EQUAL] = {"not_equal", "btt", 0},
     [RG_LESS] = {"less", "btt", 0},

@@ -34,6 +34,17 @@ typedef struct {
 
 /* What an instruction does; after each, its operands in order, those that may be absent in brackets, outputs first;
  * then its options and its numbers. Shapes as the kernel vocabulary has them. */
+/* Elementwise functions that are the C library's, of one operand and of two: X(opcode, name of the function and kernel) */
+#define RG_FUNCTIONS(X) \
+    X(RG_SIN, sin) X(RG_COS, cos) X(RG_TAN, tan) X(RG_ASIN, asin) X(RG_ACOS, acos) X(RG_ATAN, atan) \
+    X(RG_SINH, sinh) X(RG_COSH, cosh) X(RG_ASINH, asinh) X(RG_ACOSH, acosh) X(RG_ATANH, atanh) \
+    X(RG_EXP2, exp2) X(RG_EXPM1, expm1) X(RG_LOG2, log2) X(RG_LOG10, log10) X(RG_LOG1P, log1p) \
+    X(RG_CBRT, cbrt) X(RG_FLOOR, floor) X(RG_CEIL, ceil) X(RG_TRUNC, trunc) X(RG_RINT, rint) \
+    X(RG_ERFC, erfc)
+#define RG_FUNCTIONS_OF_TWO(X) \
+    X(RG_ATAN2, atan2) X(RG_HYPOT, hypot) X(RG_FMOD, fmod) X(RG_COPYSIGN, copysign)
+#define RG_OPCODE(opcode, name) opcode,
+
 typedef enum {
     RG_LINEAR_FORWARD,  /* y, x, w, [b]; activation */
     RG_LINEAR_BACKWARD, /* [dx], [dw], [db], g, x, w, [y]; activation */
@@ -73,6 +84,9 @@ typedef enum {
     RG_MAXIMUM,
     RG_MINIMUM,
     RG_WHERE, /* y, condition, a, b */
+    RG_ERF,
+    RG_FUNCTIONS(RG_OPCODE)
+    RG_FUNCTIONS_OF_TWO(RG_OPCODE)
     /* elementwise, y of truth values */
     RG_EQUAL,
     RG_NOT_EQUAL,

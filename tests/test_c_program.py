@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 import retrograd as rg
 import retrograd.nn.functional as F
 from retrograd import nn, optim
+from retrograd.kernels import elementary
 
 if "c" not in rg.backends.available():
     pytest.skip("the C backend is not available", allow_module_level=True)
@@ -276,6 +277,24 @@ def test_a_corrupted_program_is_refused_or_runs(data: st.DataObject, case: dict[
         )
     finally:
         lib.rg_program_free(loaded)
+
+
+FUNCTIONS = {name: (1, function) for name, (function, _) in elementary.UNARY.items()} | {
+    name: (2, elementary.BINARY[name][0]) for name in ("atan2", "hypot", "fmod", "copysign")
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_elementary_functions_run_in_c(name, dtype):
+    operands, reference = FUNCTIONS[name]
+    given = [np.random.default_rng(n).uniform(-3, 3, (37, 5)).astype(dtype) for n in range(operands)]
+    step = rg.compile(lambda *tensors: getattr(rg, name)(*tensors) * 1.0)
+    with rg.no_grad():
+        made = step(*given).numpy()
+    assert isinstance(step._latest.loaded, Loaded)
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_allclose(made, reference(*given), rtol=8 * np.finfo(dtype).eps)
 
 
 COUNTER = """

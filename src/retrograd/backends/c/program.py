@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...kernels import elementary
 from ..interpreter import Arrays, Interpreter
 from .native import NULL, ffi, lib, out_of_memory, pointer
 
@@ -249,6 +250,10 @@ def _assign(c: Call) -> Iterable[Encoded]:
     yield Encoded("COPY", (a, values.broadcast(a.operand.shape, a.row_axis)))
 
 
+def _is_opcode(kernel: str) -> bool:
+    return hasattr(lib, f"RG_{kernel.upper()}")
+
+
 _ENCODERS: dict[str, Encoder] = {
     "linear_forward": _linear_forward,
     "linear_backward": _linear_backward,
@@ -275,6 +280,8 @@ _ENCODERS: dict[str, Encoder] = {
     **dict.fromkeys((*_LOSSES, "cross_entropy_loss"), _loss),
     **dict.fromkeys(("sum", "amax", "amin", "logsumexp"), _reduction),
     **dict.fromkeys(("negative", "absolute", "sign", "exp", "log", "sqrt", "square", "logical_not"), _elementwise("x")),
+    **dict.fromkeys((name for name in (*elementary.UNARY, "erf", "erfc") if _is_opcode(name)), _elementwise("x")),
+    **dict.fromkeys(filter(_is_opcode, elementary.BINARY), _elementwise("a", "b")),
     **dict.fromkeys(
         (
             *("add", "subtract", "multiply", "divide", "power", "maximum", "minimum", "logical_and", "logical_or"),
