@@ -10,6 +10,7 @@ where they differ. A peer that is not installed is left out, with a word.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -105,20 +106,35 @@ def deviation(found: list[float], expected: list[float]) -> float:
     return max(abs(a - b) / abs(b) for a, b in zip(found, expected, strict=True))
 
 
-def compare(case: Case, contestants: list[Peer], rounds: int) -> bool:
-    """Check, time and print one case, ratios as how many times as fast; whether all losses agreed."""
+def peak_flops(threads: int) -> float:
+    """The processor's float32 multiply-adds, two operations each, a second; NaN without the C backend."""
+    from retrograd import backends
+
+    if "c" not in backends.available():
+        return math.nan
+    from retrograd.backends.c import peak
+
+    return peak.flops(threads=threads)
+
+
+def compare(case: Case, contestants: list[Peer], rounds: int, threads: int) -> bool:
+    """Check, time and print one case, ratios as how many times as fast, and beside them the share of the peak, measured
+    before and after; whether all losses agreed."""
+    before = peak_flops(threads)
     steps = {peer.name: peer.make(case) for peer in contestants}
     first = {peer.name: losses(peer, steps[peer.name]) for peer in contestants}
     calls = best_in_turn(steps, rounds, {peer.name: peer.before for peer in contestants})
     seconds = {peer.name: calls[peer.name] / peer.steps for peer in contestants}
     agree = True
+    peak = max(before, peak_flops(threads))
     heads = "".join(f"{'vs ' + base.removesuffix(' by hand').removesuffix(' eager'):>12}" for base in BASES)
-    print(f"{'':28}{'µs/step':>10}{'GFLOP/s':>9}{heads}{'losses differ by':>20}")
+    print(f"{'':28}{'µs/step':>10}{'GFLOP/s':>9}{'of peak':>9}{heads}{'losses differ by':>20}")
     for name, taken in seconds.items():
         differ = deviation(first[name], first[NUMPY])
         against = "".join(f"{seconds[base] / taken:12.2f}" if base in seconds else f"{'-':>12}" for base in BASES)
         print(
-            f"  {name:26}{taken * 1e6:10.2f}{case.flops / taken / 1e9:9.1f}{against}"
+            f"  {name:26}{taken * 1e6:10.2f}{case.flops / taken / 1e9:9.1f}"
+            f"{case.flops / taken / peak:9.1%}{against}"
             f"{differ:20.0e}{'' if differ < TOLERANCE else '  WRONG'}"
         )
         agree = agree and differ < TOLERANCE
@@ -160,7 +176,7 @@ def main() -> int:
     for name in CASES if "all" in options.case else options.case:
         case = CASES[name]
         print(f"\n{name}: {case}, {options.threads} thread(s)")
-        agree = compare(case, contestants, options.rounds) and agree
+        agree = compare(case, contestants, options.rounds, options.threads) and agree
     return 0 if agree else 1
 
 
