@@ -16,7 +16,7 @@ from .ir import HELD, RESULT, TEMPORARY, Operand, Program, c_strides
 from .trace import Traced, Tracer
 
 COPIED = 1024
-"""Results of up to so many elements are made in one place, which the backend has to be told once, and copied."""
+"""A single result of up to so many elements is made in one place, which the backend has to be told once, and copied."""
 
 
 class Plan:
@@ -50,10 +50,11 @@ class Plan:
             if id(t) not in tracer.cleared and (id(t) in made or (g is not None and id(g.array) in written))
         ]
         self._versions = [t._version for t in leaves if id(t.array) in written]
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # one arena, one place for results
+        self._acquire, self._release = self._lock.acquire, self._lock.release
         self.pace = math.inf
-        self._all_copied = all(o.size <= COPIED for o in program.results)
-        self._results = [np.empty(o.shape, o.dtype) for o in program.results] if self._all_copied else []
+        self._one_copied = type(returned) is Result and program.results[0].size <= COPIED
+        self._results = [np.empty(o.shape, o.dtype) for o in program.results if self._one_copied]
         self._load()
         self._numbers = _numbers(self._reads)
         self._revision = -1  # the trace itself may have changed what it depended on
@@ -84,20 +85,18 @@ class Plan:
 
     def run(self, inputs: list[Array]) -> Any:
         """One step; valid() must have held. Returns what the user's function does."""
-        if self._all_copied:
-            made = self._results
-            self._lock.acquire()  # one arena, one place for results
+        if self._one_copied:  # the usual case, written out: on a small network each microsecond here is seen
+            self._acquire()
             try:
-                self.loaded.run(inputs, made, self.numbers() if self._host_calls else self._numbers)
-                made = [array.copy() for array in made]
+                self.loaded.run(inputs, self._results, self.numbers() if self._host_calls else self._numbers)
+                loss = self._results[0].copy()
             finally:
-                self._lock.release()
+                self._release()
             self.finish()
-        else:
-            made = [np.empty(o.shape, o.dtype) for o in self.program.results]
-            self.run_into(inputs, made)
-        returned = self._returned
-        return Tensor(made[0]) if type(returned) is Result else map_results(returned, made)
+            return Tensor(loss)
+        made = [np.empty(o.shape, o.dtype) for o in self.program.results]
+        self.run_into(inputs, made)
+        return map_results(self._returned, made)
 
     def run_into(self, inputs: list[Array], results: list[Array]) -> None:
         """One step, its results into the arrays given."""
