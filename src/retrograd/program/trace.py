@@ -90,11 +90,21 @@ class Traced:
     def __array__(self, *args: Any, **kwargs: Any) -> np.ndarray:
         raise _refuse("NumPy's reading")
 
+    def reshape(self, shape: tuple[()]) -> Traced:
+        """A tensor's way to its one element, of which something is asked then."""
+        return self
+
     def __bool__(self) -> bool:
         raise _refuse("the truth")
 
+    def __float__(self) -> float:
+        raise _refuse("the value")
+
+    def __int__(self) -> int:
+        raise _refuse("the value")
+
     def __getattr__(self, name: str) -> Any:
-        raise _refuse("NumPy's reading" if name.startswith("__array") else f"array.{name}")
+        raise _refuse("NumPy's reading" if name.startswith("__array") else f"{name}()")
 
 
 def _transposed(x: Operand, axes: tuple[int, ...]) -> Operand:
