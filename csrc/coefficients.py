@@ -7,12 +7,14 @@ polynomial serves. Run: python csrc/coefficients.py (needs mpmath).
 
 from __future__ import annotations
 
+import itertools
+import struct
 import textwrap
 from collections.abc import Callable
 from typing import NamedTuple
 
 import mpmath
-from mpmath import erf, erfc, exp, expm1, log, mpf, pi, sqrt
+from mpmath import erf, erfc, exp, expm1, log, mpf, pi, sqrt, tanh
 
 mpmath.mp.dps = 60
 Real = Callable[[mpf], mpf]
@@ -109,7 +111,43 @@ def show(a: Approximation) -> None:
     print(textwrap.fill(f"{a.name}[] = {{{numbers}}};", 116, subsequent_indent="    "))
 
 
+TANH_OFFSET, TANH_HIGHEST = mpf("0.75"), mpf("9.1")
+
+
+def tanh_pieces(mantissa_bits: int) -> list[mpf]:
+    """Where the pieces of [0, TANH_HIGHEST] begin: there x + TANH_OFFSET has so few bits behind its first."""
+    steps = 2**mantissa_bits
+    sums = [mpf(2) ** exponent * (1 + mpf(i) / steps) for exponent in range(-1, 4) for i in range(steps)]
+    return [x - TANH_OFFSET for x in sums if TANH_OFFSET <= x < TANH_OFFSET + TANH_HIGHEST]
+
+
+def tanh_piece(low: mpf, high: mpf, degree: int) -> tuple[list[mpf], mpf]:
+    """tanh(low + r) in powers of r, with no constant part where low is 0."""
+    if low:
+        return remez(lambda r: tanh(low + r), lambda r: 1 / tanh(low + r), mpf(0), high - low, degree)
+    powers, error = remez(lambda r: tanh(r) / r, lambda r: r / tanh(r), TINY, high, degree - 1)
+    return [mpf(0), *powers], error
+
+
+def show_tanh(lanes: int, mantissa_bits: int, degree: int) -> None:
+    """A row for each power; the piece from `low` on is in the column that the bits of low + TANH_OFFSET name."""
+    begins = tanh_pieces(mantissa_bits)
+    columns, errors = [[mpf(0)] * (degree + 1)] * lanes, []
+    for low, high in itertools.pairwise([*begins, TANH_HIGHEST]):
+        (bits,) = struct.unpack("<I", struct.pack("<f", float(low + TANH_OFFSET)))
+        columns[(bits >> 23 - mantissa_bits) % lanes], error = tanh_piece(low, high, degree)
+        errors.append(error)
+    print(f"/* tanh(x) in {lanes} pieces: {mpmath.nstr(max(errors), 2)} */")
+    print(f"TANH_PIECES[][{lanes}] = {{")
+    for row in zip(*columns, strict=True):
+        numbers = ", ".join(mpmath.nstr(c, 9) + "f" for c in row)
+        print(textwrap.fill(f"{{{numbers}}},", 116, initial_indent="    ", subsequent_indent="     "))
+    print("};")
+
+
 if __name__ == "__main__":
     for suffix in ("f", ""):
         for approximation in approximations(suffix):
             show(approximation)
+    show_tanh(lanes=16, mantissa_bits=2, degree=6)
+    show_tanh(lanes=8, mantissa_bits=1, degree=7)
