@@ -33,14 +33,19 @@
 #define LOST_WAKES 4
 #define WAKE_AGAIN 16
 
-/* A phase's number and its number of parts are one word, so that who reads it late has both of the same phase. */
-#define PARTS_BITS 16
-#define PARTS_OF(word) ((int)((word) & ((1 << PARTS_BITS) - 1)))
-#define PHASE_OF(word) ((word) >> PARTS_BITS)
+/* Looks at the phase before a thread that has done its part takes those of others: theirs are in their caches, and so is
+ * the note of who took what. */
+#define PATIENCE 64
+
+/* A phase's number, its number of parts and how many of them have not ended are one word: a thread that ends a part
+ * moves one cache line, and that one tells the others what comes next. */
+#define PARTS_BITS 11 /* for RG_MOST_THREADS */
+#define LEFT_OF(word) ((word) & ((1 << PARTS_BITS) - 1))
+#define PARTS_OF(word) ((int)LEFT_OF((word) >> PARTS_BITS))
+#define PHASE_OF(word) ((word) >> (2 * PARTS_BITS))
 
 static struct {
-    _Alignas(CACHE_LINE) atomic_uint_fast64_t phase; /* number << PARTS_BITS | parts; without parts: the job is over */
-    _Alignas(CACHE_LINE) atomic_int left;            /* parts of the phase that have not ended */
+    _Alignas(CACHE_LINE) atomic_uint_fast64_t phase; /* number, parts, parts left; without parts: the job is over */
     _Alignas(CACHE_LINE) atomic_int busy;            /* with a job; what comes meanwhile runs on its caller's thread */
     rg_part *run;
     rg_next_phase *next;
@@ -125,33 +130,58 @@ static struct {
 } bed[RG_MOST_THREADS];
 
 static void publish(uint64_t phase, int parts) {
-    atomic_store_explicit(&pool.left, parts, memory_order_relaxed);
-    atomic_store(&pool.phase, phase << PARTS_BITS | (uint64_t)parts);
+    const uint64_t count = (uint64_t)parts;
+    atomic_store(&pool.phase, phase << (2 * PARTS_BITS) | count << PARTS_BITS | count);
 }
 
-/* The parts of a phase that nobody has begun, from number `mine` on. */
-static void take_parts(uint64_t word, int mine) {
+/* One part of the phase has ended. Who ends the last one is alone with the word. */
+static void end_part(uint64_t phase) {
+    if (LEFT_OF(atomic_load_explicit(&pool.phase, memory_order_acquire)) > 1 &&
+        LEFT_OF(atomic_fetch_sub_explicit(&pool.phase, 1, memory_order_acq_rel)) > 1)
+        return;
+    publish(phase + 1, pool.next ? pool.next(pool.args) : 0);
+}
+
+/* Thread number `mine` runs this part of the phase unless somebody has begun it; says whether it did. */
+static int take_part(uint64_t phase, int part, int parts, int mine) {
+    uint64_t last = atomic_load_explicit(&taken[part].phase, memory_order_relaxed);
+    if (last >= phase || !atomic_compare_exchange_strong_explicit(&taken[part].phase, &last, phase,
+                                                                  memory_order_acquire, memory_order_relaxed))
+        return 0;
+    pool.run(pool.args, part, parts); /* the phase lasts until this part has ended */
+    if (mine)
+        atomic_store_explicit(&pool.helped, 1, memory_order_relaxed);
+    end_part(phase);
+    return 1;
+}
+
+static int is_over(uint64_t phase) {
+    return PHASE_OF(atomic_load_explicit(&pool.phase, memory_order_acquire)) != phase;
+}
+
+/* The parts of a phase that nobody has begun, from number `mine` on. Those of a thread that is awake are left to it for
+ * a while, unless it was late the time before; says whether that was so now. */
+static int take_parts(uint64_t word, int mine, int late) {
     const uint64_t phase = PHASE_OF(word);
     const int parts = PARTS_OF(word);
-    for (int k = 0, part = mine; k < parts; k++, part = part + 1 < parts ? part + 1 : 0) {
-        uint64_t last = atomic_load_explicit(&taken[part].phase, memory_order_relaxed);
-        if (last >= phase || !atomic_compare_exchange_strong_explicit(&taken[part].phase, &last, phase,
-                                                                      memory_order_acquire, memory_order_relaxed))
-            continue;
-        pool.run(pool.args, part, parts); /* the phase lasts until this part has ended */
-        if (mine)
-            atomic_store_explicit(&pool.helped, 1, memory_order_relaxed);
-        if (atomic_fetch_sub_explicit(&pool.left, 1, memory_order_acq_rel) == 1)
-            publish(phase + 1, pool.next ? pool.next(pool.args) : 0);
+    take_part(phase, mine, parts, mine);
+    for (int looks = 0; !late && looks < PATIENCE; looks++) {
+        if (is_over(phase))
+            return 0;
+        pause_briefly();
     }
+    late = 0;
+    for (int part = mine + 1; part < parts + mine && !is_over(phase); part++)
+        late |= take_part(phase, part % parts, parts, mine);
+    return late;
 }
 
-/* Waits until there is another phase than `word`, with a part of this number; sleeps when that takes long. */
+/* Waits until there is another phase than that of `word`, with a part of this number; sleeps when that takes long. */
 static uint64_t next_for(int mine, uint64_t word) {
     int64_t begun = 0;
     for (int looks = 1;; looks++) {
         uint64_t seen = atomic_load_explicit(&pool.phase, memory_order_acquire);
-        if (seen != word && mine < PARTS_OF(seen))
+        if (PHASE_OF(seen) != PHASE_OF(word) && mine < PARTS_OF(seen))
             return seen;
         pause_briefly();
         if (looks % LOOKS)
@@ -166,7 +196,7 @@ static uint64_t next_for(int mine, uint64_t word) {
         atomic_store(&bed[mine].asleep, 1);
         for (;;) {
             seen = atomic_load(&pool.phase);
-            if (seen != word && mine < PARTS_OF(seen))
+            if (PHASE_OF(seen) != PHASE_OF(word) && mine < PARTS_OF(seen))
                 break;
             pthread_cond_wait(&bed[mine].wake, &bed[mine].mutex);
         }
@@ -179,9 +209,10 @@ static uint64_t next_for(int mine, uint64_t word) {
 
 static void *help(void *number) {
     const int mine = (int)(intptr_t)number;
+    int late = 0;
     for (uint64_t word = 0;;) {
         word = next_for(mine, word);
-        take_parts(word, mine);
+        late = take_parts(word, mine, late);
     }
     return NULL;
 }
@@ -205,12 +236,16 @@ static void start_helpers(int wanted) {
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
-/* Wakes the sleepers among the first helpers, unless that has not been worth it of late; says whether it did. */
-static int wake_helpers(int helpers) {
+static int any_asleep(int helpers) {
     int asleep = 0;
     for (int n = 1; n <= helpers; n++)
         asleep |= atomic_load(&bed[n].asleep);
-    if (!asleep || (pool.lost_wakes >= LOST_WAKES && ++pool.unwoken % WAKE_AGAIN))
+    return asleep;
+}
+
+/* Wakes the sleepers among the first helpers, unless that has not been worth it of late; says whether it did. */
+static int wake_helpers(int helpers) {
+    if (pool.lost_wakes >= LOST_WAKES && ++pool.unwoken % WAKE_AGAIN)
         return 0;
     for (int n = 1; n <= helpers; n++)
         if (atomic_load(&bed[n].asleep)) {
@@ -237,13 +272,15 @@ void rg_parallel_phases(rg_part *run, rg_next_phase *next, void *args, int parts
     atomic_store_explicit(&pool.helped, 0, memory_order_relaxed);
     uint64_t word = atomic_load_explicit(&pool.phase, memory_order_relaxed);
     publish(PHASE_OF(word) + 1, parts);
-    const int woke = wake_helpers((int)rg_smaller(most - 1, pool.helpers));
+    const int helpers = (int)rg_smaller(most - 1, pool.helpers);
+    int late = any_asleep(helpers);
+    const int woke = late && wake_helpers(helpers);
     for (;;) {
         word = atomic_load_explicit(&pool.phase, memory_order_acquire);
         if (!PARTS_OF(word))
             break;
-        take_parts(word, 0);
-        for (int looks = 1; atomic_load_explicit(&pool.phase, memory_order_acquire) == word; looks++)
+        late = take_parts(word, 0, late);
+        for (int looks = 1; !is_over(PHASE_OF(word)); looks++)
             if (looks % (16 * LOOKS))
                 pause_briefly();
             else
