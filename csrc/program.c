@@ -1051,14 +1051,15 @@ static void run_together(progress *o) {
     rg_parallel_phases(run_phase, next_phase, o, reach_phase(o), o->program->parts);
 }
 
-int rg_program_run(rg_program *p, void *const *inputs, void *const *results, const rg_scalar *scalars) {
+int rg_program_run(const rg_step *step) {
+    rg_program *p = step->program;
     if (rg_num_threads() != p->threads && plan_threads(p, rg_num_threads()))
         return -1;
-    place_inputs(p, inputs, results);
+    place_inputs(p, step->inputs, step->results);
     if (p->together)
-        run_together(&(progress){.program = p, .scalars = scalars});
+        run_together(&(progress){.program = p, .scalars = step->scalars});
     else
-        run_apart(p, scalars);
+        run_apart(p, step->scalars);
     return 0;
 }
 

@@ -139,8 +139,16 @@ typedef struct rg_program rg_program;
 rg_program *rg_program_load(const rg_program_source *source, char *complaint, int64_t complaint_bytes);
 void rg_program_free(rg_program *program);
 
-/* One step. A program runs on one thread at a time, with threads of its own. Returns 0, or -1 where there is no memory for more threads than before. */
-int rg_program_run(rg_program *program, void *const *inputs, void *const *results, const rg_scalar *scalars);
+/* What a step is given: where its inputs and results are, and the values of its scalars. */
+typedef struct {
+    rg_program *program;
+    void *const *inputs, *const *results;
+    const rg_scalar *scalars;
+} rg_step;
+
+/* One step. A program runs on one thread at a time, with threads of its own. Returns 0, or -1 where there is no memory
+ * for more threads than before. */
+int rg_program_run(const rg_step *step);
 
 /* Steps over the rows of data arrays, one for each input: row i of an input of step s is row order[s * batch + i] of its
  * data, or, without order, row first + s * batch + i. */

@@ -269,12 +269,8 @@ def test_a_corrupted_program_is_refused_or_runs(data: st.DataObject, case: dict[
     results = [np.zeros(o.shape, o.dtype) for o in program.results]
     scalars = np.zeros(len(program.scalars) + 1)
     try:
-        lib.rg_program_run(
-            loaded,
-            ffi.new("void *[]", [ffi.from_buffer(a) for a in inputs]),
-            ffi.new("void *[]", [ffi.from_buffer(a) for a in results]),
-            ffi.cast("rg_scalar *", ffi.from_buffer(scalars)),
-        )
+        places = [ffi.new("void *[]", [ffi.from_buffer(a) for a in arrays]) for arrays in (inputs, results)]
+        lib.rg_program_run(ffi.new("rg_step *", [loaded, *places, ffi.cast("rg_scalar *", ffi.from_buffer(scalars))]))
     finally:
         lib.rg_program_free(loaded)
 
@@ -343,7 +339,7 @@ loaded = step.plan((small, small), {}, []).loaded
 allocations = ctypes.CDLL(None).allocations
 before = allocations()
 for _ in range(100):
-    lib.rg_program_run(loaded._program, loaded._addresses, loaded._results, loaded._scalars_address)
+    lib.rg_program_run(loaded._step)
 print(allocations() - before)
 """
 

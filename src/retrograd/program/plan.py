@@ -92,7 +92,10 @@ class Plan:
                 loss = self._results[0].copy()
             finally:
                 self._release()
-            self.finish()
+            for version in self._versions:
+                version[0] += 1
+            for leaf, gradient in self._gradients:
+                leaf.grad = gradient
             return Tensor(loss)
         made = [np.empty(o.shape, o.dtype) for o in self.program.results]
         self.run_into(inputs, made)

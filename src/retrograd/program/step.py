@@ -68,19 +68,13 @@ class CompiledStep:
         # the quick way, for a call of the same form as the last one
         known, plan = self._latest_inputs, self._latest
         if known is not None and not kwargs and len(args) == len(known) and state.recording is self._latest_recording:
-            inputs: list[Array] = []
+            inputs: list[Array] | None = known
             for value, last in zip(args, known):  # noqa: B905
-                array = value.array if isinstance(value, Tensor) else value
-                if array is not last:
-                    if type(array) is not np.ndarray or array.dtype is not last.dtype or array.shape != last.shape:
-                        break
-                    if not array.flags.c_contiguous:
-                        array = array_of(array)
-                inputs.append(array)
-            else:
-                if plan.valid():
-                    self._latest_inputs = inputs
-                    return plan.run(inputs)
+                if value is not last and (not isinstance(value, Tensor) or value.array is not last):
+                    inputs = self._latest_inputs = _of_same_form(args, known)
+                    break
+            if inputs is not None and plan.valid():
+                return plan.run(inputs)
         inputs = []
         return self.plan(args, kwargs, inputs).run(inputs)
 
@@ -196,6 +190,17 @@ class CompiledStep:
             tile(program, self._slice_rows)
         plan_memory(program, share="plan_memory" in self._passes)
         return Plan(tracer, program, returned, gradients)
+
+
+def _of_same_form(args: tuple[Any, ...], known: list[Array]) -> list[Array] | None:
+    """The arrays of arguments of the same dtypes and shapes as the known ones; None where one is of another form."""
+    arrays = []
+    for value, like in zip(args, known):  # noqa: B905
+        array = value.array if isinstance(value, Tensor) else value
+        if type(array) is not np.ndarray or array.dtype != like.dtype or array.shape != like.shape:
+            return None
+        arrays.append(array if array.flags.c_contiguous else array_of(array))
+    return arrays
 
 
 def compile(

@@ -452,31 +452,34 @@ class Loaded:
         self._batch = program.inputs[0].shape[0] if program.inputs and program.inputs[0].shape else 0
         arguments = len(program.inputs) + len(program.results)
         self._addresses = ffi.new("void *[]", arguments + 1)
-        self._results = self._addresses + len(program.inputs)
         self._known: list[Any] = [None] * arguments  # whose addresses they are
+        self._inputs: Arrays | None = None
+        self._outputs: Arrays | None = None
         self._scalars = bytearray(8 * max(1, len(program.scalars)))
-        self._scalars_address = ffi.cast("rg_scalar *", pointer(self._scalars))
+        outputs, scalars = self._addresses + len(program.inputs), ffi.cast("rg_scalar *", pointer(self._scalars))
+        self._step = ffi.new("rg_step *", [self._program, self._addresses, outputs, scalars])
         self._spare = [np.empty(o.shape, o.dtype) for o in program.results]
         self._pack = struct.Struct(source.scalars).pack_into
         self._packed: list[Any] | None = None
 
     def run(self, inputs: Arrays, results: Arrays, scalars: list[Any]) -> None:
-        """One step: see Interpreter.run."""
-        # an address costs more than all else here: it is asked for once, as long as the arrays are the same ones
-        known, n = self._known, 0
-        for array in inputs:
-            if array is not known[n]:
-                self._addresses[n], known[n] = pointer(array), array
-            n += 1
-        for array in results:
-            if array is not known[n]:
-                self._addresses[n], known[n] = pointer(array), array
-            n += 1
+        """One step: see Interpreter.run. The lists must not be changed afterwards."""
+        if inputs is not self._inputs or results is not self._outputs:
+            self._place(inputs, results)
         if scalars != self._packed:
             self._pack(self._scalars, 0, *scalars)
             self._packed = scalars.copy()
-        if lib.rg_program_run(self._program, self._addresses, self._results, self._scalars_address):
+        if lib.rg_program_run(self._step):
             raise out_of_memory("a compiled step")
+
+    def _place(self, inputs: Arrays, results: Arrays) -> None:
+        known, n = self._known, 0
+        for arrays in (inputs, results):
+            for array in arrays:
+                if array is not known[n]:  # an address costs more than all else here
+                    self._addresses[n], known[n] = pointer(array), array
+                n += 1
+        self._inputs, self._outputs = inputs, results
 
     def threads(self) -> list[int]:
         """How many threads share the batch of each segment."""
