@@ -2,11 +2,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextvars import copy_context
+from typing import Any
+
 import numpy as np
 
 from .activation import FROM_OUTPUT, activation_backward, activation_forward, check
-from .precision import factors
-from .spec import Array, Spec, kernel, same_dtype
+from .precision import factors, follow
+from .spec import Array, Kernel, Spec, active, kernel, same_dtype
+
+SMALL = 1_000_000
+"""m * n * k of products that NumPy's own `dot` finishes before another library has been called."""
+
+_unwarned = copy_context()
+_unwarned.run(np.seterr, all="ignore")
+_dot = np.ndarray.dot
+_exact: tuple[np.dtype, ...] = ()
+
+
+def _set_exact(rounds: bool) -> None:
+    global _exact
+    _exact = (np.dtype(np.float64),) if rounds else (np.dtype(np.float32), np.dtype(np.float64))
+
+
+follow(_set_exact)
+
+
+def small_matmul(a: Array, b: Array) -> Array | None:
+    """The product of matrices for which NumPy is fastest; None of all others, and of what does not fit together."""
+    dtype = a.dtype
+    if dtype in _exact and b.dtype is dtype and a.ndim == 2 and b.ndim == 2 and a.size * b.shape[1] <= SMALL:
+        try:
+            return _unwarned.run(_dot, a, b)
+        except (RuntimeError, ValueError):  # another thread is in this context; shapes do not fit
+            return None
+    return None
+
+
+def with_small(matmul: Callable[[Array, Array], Array]) -> Callable[[Array, Array], Array]:
+    """A backend's `matmul`, with NumPy's for small matrices."""
+
+    def run(a: Array, b: Array) -> Array:
+        made = small_matmul(a, b)
+        return matmul(a, b) if made is None else made
+
+    return run
+
+
+class _BareProduct(Kernel):
+    """`matmul`; a small product is made before anything is looked at that takes longer."""
+
+    def __call__(self, a: Any, b: Any) -> Any:
+        if type(a) is Array and type(b) is Array:
+            made = small_matmul(a, b)
+            if made is not None:
+                return made
+            _infer_matmul(a, b)
+            return active.matmul(a, b)
+        return super().__call__(a, b)
 
 
 def _infer_matmul(a: Array, b: Array) -> Spec:
@@ -24,7 +78,7 @@ def _infer_matmul(a: Array, b: Array) -> Spec:
     return Spec((*batch, a.shape[-2], b.shape[-1]), dtype)
 
 
-@kernel(_infer_matmul)
+@kernel(_infer_matmul, kind=_BareProduct)
 def matmul(a: Array, b: Array) -> Array:
     """The product of (..., m, k) and (..., k, n) -> (..., m, n); leading axes broadcast. Any strides.
 

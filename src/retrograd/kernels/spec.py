@@ -107,7 +107,7 @@ def revise() -> None:
 
 
 def kernel(
-    infer: Callable[..., Any], mutates: tuple[str, ...] = (), arithmetic: bool = True
+    infer: Callable[..., Any], mutates: tuple[str, ...] = (), arithmetic: bool = True, kind: type[Kernel] = Kernel
 ) -> Callable[[Callable[..., Any]], Kernel]:
     """Declare a kernel: the decorated function is its reference, `infer` its shape rule, `mutates` what it changes.
 
@@ -116,7 +116,7 @@ def kernel(
     """
 
     def declare(reference: Callable[..., Any]) -> Kernel:
-        declared = Kernel(reference, infer, mutates, arithmetic)
+        declared = kind(reference, infer, mutates, arithmetic)
         TABLE[declared.name] = declared
         setattr(active, declared.name, declared.reference)
         return declared

@@ -112,6 +112,10 @@ def matmul(a: Operand, b: Operand) -> Tensor:
     Raises:
         ValueError: an operand has no axes, inner sizes differ, or leading axes do not broadcast.
     """
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        left, right = a.array, b.array
+        if left.ndim == right.ndim == 2 and left.shape[1] == right.shape[0] and left.dtype == right.dtype:
+            return _matmul(a, b)
     a, b = operands("matmul", a, b)
     inner = b.shape[0] if b.ndim == 1 else b.shape[-2] if b.ndim else None
     if a.ndim == 0 or b.ndim == 0 or a.shape[-1] != inner:

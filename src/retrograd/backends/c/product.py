@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...kernels import product as reference
+from ...kernels.product import with_small
 from ...kernels.spec import Array
 from .native import NULL, by_dtype, contiguous, lib, matrix, out_of_memory, pointer, strided
 
@@ -118,7 +119,7 @@ def linear_backward(
 
 
 KERNELS: dict[str, Any] = {
-    "matmul": matmul,
+    "matmul": with_small(matmul),
     "linear_forward": linear_forward,
     "linear_backward": linear_backward,
 }
