@@ -40,7 +40,7 @@ def supported(dtype: Any, name: str = "tensor") -> np.dtype:
         TypeError: it is another one; names the op.
     """
     dtype = np.dtype(dtype)
-    native = dtype.newbyteorder("=")
+    native = dtype if dtype.isnative else dtype.newbyteorder("=")
     if native in (float32, float64) or native.kind in "iub":
         return native
     hint = {"f": "convert it to float32 or float64 first", "c": "complex numbers are not supported"}

@@ -54,7 +54,11 @@ def run_epochs(
                 bar.update()
             if callback is not None and callback(epoch, info) is True:
                 break
-    return np.concatenate(losses)
+    return _joined(losses)
+
+
+def _joined(losses: list[Array]) -> Array:
+    return losses[0] if len(losses) == 1 else np.concatenate(losses)
 
 
 def _bar(progress: bool, epochs: int) -> AbstractContextManager[Any]:
@@ -75,7 +79,7 @@ def _epoch(step: Any, arrays: list[Array], order: Array | None, batch_size: int,
         losses.append(_steps(step, arrays, order, 0, batch_size, whole))
     if rest and not drop_last:
         losses.append(_steps(step, arrays, order, whole * batch_size, rest, 1))
-    return np.concatenate(losses) if losses else np.empty(0, np.float32)
+    return _joined(losses) if losses else np.empty(0, np.float32)
 
 
 def _steps(step: Any, arrays: list[Array], order: Array | None, first: int, size: int, count: int) -> Array:
@@ -93,7 +97,7 @@ def _steps(step: Any, arrays: list[Array], order: Array | None, first: int, size
             made.append(found[0].array.reshape(1))
         first += calls * size
         count -= calls
-    return np.concatenate(made)
+    return _joined(made)
 
 
 def _check_loss(step: Any, size: int) -> None:
@@ -110,7 +114,7 @@ def _batch(arrays: list[Array], order: Array | None, start: int, size: int) -> l
 def _unobserved(step: Any, arrays: list[Array], order: Array | None, first: int, size: int, count: int) -> Array:
     """_steps() of the plain program."""
     made: list[Any] = []
-    plan = step.plan(tuple(Tensor(a[:size]) for a in arrays), {}, [])
+    plan = step.plan_of([a[:size] for a in arrays])
     _check_loss(step, plan.program.results[0].size if plan.program.results else 0)
     if hasattr(plan.loaded, "run_steps"):
         return _many(step, plan, arrays, order, first, size, count)
@@ -119,7 +123,7 @@ def _unobserved(step: Any, arrays: list[Array], order: Array | None, first: int,
         results = [np.empty(o.shape, o.dtype) for o in plan.program.results]
         plan.run_into(batch, results)
         made.append(results[0].reshape(()))
-        plan = plan if plan.valid() else step.plan(tuple(map(Tensor, batch)), {}, [])
+        plan = plan if plan.valid() else step.plan_of(batch)
     return np.array(made, plan.program.results[0].dtype)
 
 
@@ -136,5 +140,5 @@ def _many(step: Any, plan: Any, arrays: list[Array], order: Array | None, first:
         plan.pace = max((time.perf_counter() - start) / chunk, 1e-7)
         done += chunk
         if done < count and not plan.valid():
-            plan = step.plan(tuple(Tensor(a[:size]) for a in arrays), {}, [])
+            plan = step.plan_of([a[:size] for a in arrays])
     return losses

@@ -104,6 +104,14 @@ class CompiledStep:
         self._latest_recording = state.recording
         return plan
 
+    def plan_of(self, arrays: list[Array]) -> Plan:
+        """The plan for a call with these arrays."""
+        known, plan = self._latest_inputs, self._latest
+        like_latest = known is not None and len(arrays) == len(known) and state.recording is self._latest_recording
+        if like_latest and _of_same_form(arrays, known) and plan.valid():
+            return plan
+        return self.plan(tuple(map(Tensor, arrays)), {}, [])
+
     def run(
         self,
         *data: Any,
@@ -192,7 +200,7 @@ class CompiledStep:
         return Plan(tracer, program, returned, gradients)
 
 
-def _of_same_form(args: tuple[Any, ...], known: list[Array]) -> list[Array] | None:
+def _of_same_form(args: Sequence[Any], known: list[Array]) -> list[Array] | None:
     """The arrays of arguments of the same dtypes and shapes as the known ones; None where one is of another form."""
     arrays = []
     for value, like in zip(args, known):  # noqa: B905

@@ -459,6 +459,13 @@ class Loaded:
         outputs, scalars = self._addresses + len(program.inputs), ffi.cast("rg_scalar *", pointer(self._scalars))
         self._step = ffi.new("rg_step *", [self._program, self._addresses, outputs, scalars])
         self._spare = [np.empty(o.shape, o.dtype) for o in program.results]
+        self._data = ffi.new("void *[]", max(1, len(program.inputs)))
+        self._row_bytes = ffi.new("int64_t[]", max(1, len(program.inputs)))
+        self._spares = ffi.new("void *[]", [pointer(r) for r in self._spare] or [NULL])
+        self._epoch = ffi.new(
+            "rg_epoch *",
+            {"data": self._data, "row_bytes": self._row_bytes, "results": self._spares, "batch": self._batch},
+        )
         self._pack = struct.Struct(source.scalars).pack_into
         self._packed: list[Any] | None = None
 
@@ -506,27 +513,15 @@ class Loaded:
         table = bytearray(max(8, width * len(scalars)))
         for n, row in enumerate(scalars):
             self._pack(table, n * width, *row)
-        # what the struct points to has to live as long as the call
-        data = ffi.new("void *[]", [pointer(a) for a in arrays] or [NULL])
-        row_bytes = ffi.new("int64_t[]", [a.nbytes // max(1, len(a)) for a in arrays] or [0])
-        results = ffi.new("void *[]", [pointer(r) for r in self._spare])
-        epoch = ffi.new(
-            "rg_epoch *",
-            {
-                "data": data,
-                "row_bytes": row_bytes,
-                "rows": min(map(len, arrays), default=0),
-                "order": NULL if order is None else ffi.cast("int64_t *", pointer(order)),
-                "first": first,
-                "batch": self._batch,
-                "steps": len(losses),
-                "scalars": ffi.cast("rg_scalar *", pointer(table)),
-                "scalars_step": len(scalars[0]) if len(scalars) > 1 else 0,
-                "results": results,
-                "losses": ffi.cast("void *", pointer(losses)),
-                "stop": NULL,
-            },
-        )
+        for n, array in enumerate(arrays):
+            self._data[n], self._row_bytes[n] = pointer(array), array.nbytes // max(1, len(array))
+        epoch = self._epoch
+        epoch.rows = min(map(len, arrays), default=0)
+        epoch.order = NULL if order is None else ffi.cast("int64_t *", pointer(order))
+        epoch.first, epoch.steps = first, len(losses)
+        epoch.scalars = ffi.cast("rg_scalar *", pointer(table))
+        epoch.scalars_step = len(scalars[0]) if len(scalars) > 1 else 0
+        epoch.losses = ffi.cast("void *", pointer(losses))
         done = lib.rg_program_run_steps(self._program, epoch)
         if done == -1:
             raise out_of_memory("compiled steps")
