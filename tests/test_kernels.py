@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import hypothesis.extra.numpy as hnp
@@ -596,3 +597,19 @@ def test_lists_and_numbers_are_taken_as_arrays(backend: str) -> None:
     assert isinstance(rg.kernels.add(1.0, 2.0), np.ndarray)
     assert rg.kernels.concatenate(([1], [2, 3]), 0).tolist() == [1, 2, 3]
     assert repr(rg.kernels.linear_forward) == "<kernel linear_forward(x, w, b, activation)>"
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (5, 7, 3), (200, 100, 1), (200, 100, 40), (200, 100, 60)], ids=str)
+def test_a_product_of_any_size_is_quiet_and_the_same_from_several_threads(shape):
+    """Small products, large ones and those that write much for what they multiply go different ways."""
+    m, n, k = shape
+    a, b = (np.random.default_rng(0).standard_normal(s) for s in ((m, k), (k, n)))
+    expected = np.einsum("ij,jk->ik", a, b)
+    with ThreadPoolExecutor(4) as pool:
+        for made in pool.map(lambda _: rg.kernels.matmul(a, b), range(200)):
+            np.testing.assert_allclose(made, expected, rtol=1e-12, atol=1e-12)
+    a[0, 0] = np.inf
+    b[0] = 0
+    with np.errstate(all="raise"):
+        assert np.isnan(rg.kernels.matmul(a, b)[0]).all()
+        assert np.isnan((rg.from_numpy(a) @ rg.from_numpy(b)).numpy()[0]).all()

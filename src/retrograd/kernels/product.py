@@ -13,7 +13,10 @@ from .precision import factors, follow
 from .spec import Array, Kernel, Spec, active, kernel, same_dtype
 
 SMALL = 1_000_000
-"""m * n * k of products that NumPy's own `dot` finishes before another library has been called."""
+"""m * n * k of products that NumPy has finished before another library has done more than been called."""
+
+CLEARED = 1 << 14
+"""Beyond so many elements `dot`, which first sets its result to 0, takes longer than `matmul`, whose call is slower."""
 
 _unwarned = copy_context()
 _unwarned.run(np.seterr, all="ignore")
@@ -32,10 +35,16 @@ follow(_set_exact)
 def small_matmul(a: Array, b: Array) -> Array | None:
     """The product of matrices for which NumPy is fastest; None of all others, and of what does not fit together."""
     dtype = a.dtype
-    if dtype in _exact and b.dtype is dtype and a.ndim == 2 and b.ndim == 2 and a.size * b.shape[1] <= SMALL:
+    if dtype in _exact and b.dtype is dtype:
         try:
-            return _unwarned.run(_dot, a, b)
-        except (RuntimeError, ValueError):  # another thread is in this context; shapes do not fit
+            (m, k), (_, n) = a.shape, b.shape
+            outputs = m * n
+            if outputs * k <= SMALL:
+                if outputs <= CLEARED:
+                    return _unwarned.run(_dot, a, b)
+                if k > 1:
+                    return _unwarned.run(np.matmul, a, b)
+        except (RuntimeError, ValueError):  # another thread is in this context; shapes do not fit, or are no matrices'
             return None
     return None
 
