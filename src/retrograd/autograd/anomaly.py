@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -15,6 +16,7 @@ from ..ops.rule import Op
 from ..program.trace import user_line
 from ..tape import Cotangents, Node, state
 from ..tensor import Tensor
+from .graph import TensorTangents
 
 
 class detect_anomaly:
@@ -81,12 +83,30 @@ class _Watch:
                 shapes = ", ".join("None" if x is None else str(x.shape) for x in operands)
                 raise FloatingPointError(f"forward: {op.name} of {shapes} gave {fault}; {origin}{given}")
 
-    def watch(self, algebra: Cotangents) -> Cotangents:
-        return _WatchedCotangents(algebra, self)
+    def watch(self, algebra: Any) -> Any:
+        watched = _WatchedCotangents if isinstance(algebra, Cotangents) else _WatchedTangents
+        return watched(algebra, self)
 
     def origin(self, node: Node) -> str:
         """Where the node was recorded."""
         return self._origins.get(node, "recorded before detect_anomaly()")
+
+    @contextmanager
+    def rule(self) -> Iterator[None]:
+        """A block that an op's rule runs in."""
+        self.rules, before = True, self.rules
+        try:
+            yield
+        finally:
+            self.rules = before
+
+    def check(self, node: Node, derivative: Any, what: str) -> None:
+        """Raise an error where what a rule gave, a tensor, an array or None, is not finite."""
+        if derivative is None:
+            return
+        fault = self.fault(derivative.array if isinstance(derivative, Tensor) else derivative)
+        if fault is not None:
+            raise FloatingPointError(f"{what} {fault}; the op was {self.origin(node)}")
 
     def fault(self, array: Any) -> str | None:
         """What is not finite in the array, in words."""
@@ -109,19 +129,28 @@ class _WatchedCotangents(Cotangents):
         self.hook = algebra.hook  # type: ignore[method-assign]
 
     def pull(self, node: Node, gs: list[Any]) -> tuple[Iterable[Any], bool]:
-        self._watch.rules, before = True, self._watch.rules
-        try:
+        with self._watch.rule():
             arrived, fresh = self._algebra.pull(node, gs)
-        finally:
-            self._watch.rules = before
         arrived = list(arrived)
         for i, g in enumerate(arrived):
-            fault = None if g is None else self._watch.fault(g.array if isinstance(g, Tensor) else g)
-            if fault is not None and node.needs(i):
-                raise FloatingPointError(
-                    f"backward: {node} gave the gradient of operand {i} {fault}; the op was {self._watch.origin(node)}"
-                )
+            if node.needs(i):
+                self._watch.check(node, g, f"backward: {node} gave the gradient of operand {i}")
         return arrived, fresh
+
+
+class _WatchedTangents(TensorTangents):
+    """Another way of calculating tangents, which are looked at."""
+
+    def __init__(self, algebra: TensorTangents, watch: _Watch) -> None:
+        self._algebra = algebra
+        self._watch = watch
+
+    def push(self, node: Node, ts: list[Any]) -> Any:
+        with self._watch.rule():
+            made = self._algebra.push(node, ts)
+        for i, t in enumerate(made if type(made) is tuple else (made,)):
+            self._watch.check(node, t, f"forward mode: {node} gave the tangent of output {i}")
+        return made
 
 
 def _origin() -> str:

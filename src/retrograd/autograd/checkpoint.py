@@ -13,7 +13,7 @@ from ..program.containers import map_arrays
 from ..tape import Node, enable_grad, now, state
 from ..tensor import Tensor
 from .function import filled
-from .graph import Place, Region, place, push, reached
+from .graph import Place, Region, place, push, reached, tangents_of
 from .recording import flat, fresh, like, structure
 from .reverse import gradients
 
@@ -111,7 +111,7 @@ class _Checkpoint(Op):
     def jvp(self, ctx: Node, *tangents: Tensor | None) -> tuple[Tensor | None, ...]:
         run, places = self._again(ctx)
         known = {p: t for p, t in zip(places, tangents, strict=True) if t is not None}
-        push(Region(known, map(place, run.outputs), run.since).nodes, known)
+        push(Region(known, map(place, run.outputs), run.since).nodes, known, tangents_of(create_graph=True))
         return tuple(known.get(place(y)) for y in run.outputs)
 
     def _again(self, ctx: Node) -> tuple[_Run, list[Place]]:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from ..tape import now, set_grad_enabled, state
 from ..tensor import Tensor
-from .graph import Place, Region, place, push
+from .graph import Place, Region, place, push, tangents_of
 from .recording import check_inputs, fresh, matching
 
 
@@ -96,7 +96,7 @@ def unpack_dual(tensor: Tensor) -> UnpackedDualTensor:
     level = _innermost("unpack_dual")
     at = place(tensor)
     with set_grad_enabled(level.around):
-        push(Region(level.known, [at], level.since).nodes, level.known)
+        push(Region(level.known, [at], level.since).nodes, level.known, tangents_of(create_graph=True))
     tangent = level.known.get(at)
     closed = Region(level.duals, [at], level.since).closed and all(type(p) is not tuple for p in level.duals)
     if level.around and not (closed and (tangent is None or not _hangs(tangent, level))):

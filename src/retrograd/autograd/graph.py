@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from ..tape import Cotangents, Node, sweep
+import numpy as np
+
+from ..tape import Cotangents, Node, state, sweep
 from ..tensor import Tensor
 
 Place = Any
@@ -21,14 +23,16 @@ def place(tensor: Tensor) -> Place:
 
 def reached(outputs: Iterable[Place], since: int = 0) -> list[Node]:
     """The nodes that the outputs hang on, in the order in which they were recorded; none from before `since`."""
-    found: set[Node] = set()
+    found: dict[int, Node] = {}
     stack = [p[0] for p in outputs if type(p) is tuple]
     while stack:
         node = stack.pop()
-        if node.order >= since and node not in found:
-            found.add(node)
-            stack += [p[0] for p in node.inputs if type(p) is tuple]
-    return sorted(found, key=lambda node: node.order)
+        if node.order >= since and node.order not in found:
+            found[node.order] = node
+            for p in node.inputs:
+                if type(p) is tuple:
+                    stack.append(p[0])
+    return [found[order] for order in sorted(found)]
 
 
 class Region:
@@ -72,34 +76,67 @@ class Region:
         return p is not None and (p in self.inputs or (type(p) is tuple and p[0] in self.leading))
 
 
-def push(nodes: Sequence[Node], tangents: dict[Place, Tensor]) -> None:
+class TensorTangents:
+    """How tangents are calculated that are recorded, to be differentiated again: on tensors."""
+
+    def push(self, node: Node, ts: list[Any]) -> Any:
+        """The tangents of the node's outputs, one or a tuple, given those of its operands (None: zero)."""
+        return node.op.jvp(node, *ts)
+
+
+class ArrayTangents(TensorTangents):
+    """How tangents are calculated that nothing differentiates: on arrays."""
+
+    def __init__(self) -> None:
+        self.kernels = state.kernels
+
+    def push(self, node: Node, ts: list[Any]) -> Any:
+        made = node.op.jvp_kernels(self.kernels, node, *ts)
+        if made is None:
+            made = node.op.jvp(node, *[None if t is None else Tensor(t) for t in ts])
+            made = made if type(made) is tuple else (made,)
+            return tuple([None if t is None else t.array for t in made])
+        return np.asarray(made) if isinstance(made, np.generic) else made
+
+
+def tangents_of(create_graph: bool) -> TensorTangents:
+    """How tangents are calculated that are recorded, or not."""
+    return state.kernels.watch(TensorTangents() if create_graph else ArrayTangents())
+
+
+def push(nodes: Sequence[Node], tangents: dict[Place, Any], algebra: TensorTangents) -> None:
     """Carry tangents forwards along the nodes, given in the order in which they were recorded: the tangents of what
     they made are added to the dictionary, but for those that are zero."""
     for node in nodes:
-        _push(node, tangents)
+        _push(node, tangents, algebra)
 
 
-def push_once(nodes: Sequence[Node], tangents: dict[Place, Tensor], outputs: Collection[Place]) -> None:
+def push_once(
+    nodes: Sequence[Node], tangents: dict[Place, Any], algebra: TensorTangents, outputs: Collection[Place]
+) -> None:
     """The same, where only the outputs' tangents are asked for, and the nodes are not used again: what is not needed
     any more, of what they saved and of the tangents, is freed on the way."""
     last = {p: n for n, node in enumerate(nodes) for p in node.inputs if p is not None}
     for p in outputs:
         last[p] = len(nodes)
     for n, node in enumerate(nodes):
-        _push(node, tangents)
+        _push(node, tangents, algebra)
         node.release()
         for p in node.inputs:
             if p is not None and last[p] == n:
                 tangents.pop(p, None)
 
 
-def _push(node: Node, tangents: dict[Place, Tensor]) -> None:
+def _push(node: Node, tangents: dict[Place, Any], algebra: TensorTangents) -> None:
     given = [tangents.get(p) for p in node.inputs]
-    if all(t is None for t in given):
+    for t in given:
+        if t is not None:
+            break
+    else:
         return
     if node.arrays:
         node.check()
-    made = node.op.jvp(node, *given)
+    made = algebra.push(node, given)
     for i, t in enumerate(made if type(made) is tuple else (made,)):
         if t is not None:
             tangents[node, i] = t

@@ -12,7 +12,7 @@ from ..ops.rule import Op
 from ..program.containers import map_arrays
 from ..tape import Node, enable_grad, now, set_grad_enabled, state
 from ..tensor import Tensor
-from .graph import Region, cut, place, push, push_once
+from .graph import Region, cut, place, push, push_once, tangents_of
 from .reverse import gradients
 
 
@@ -73,6 +73,10 @@ def stop_gradient(value: Any) -> Any:
         tensor(3.)
     """
     return map_arrays(lambda t: t.detach() if isinstance(t, Tensor) else t, value)
+
+
+def _without_history(x: Any) -> Any:
+    return x.detach() if isinstance(x, Tensor) and x.requires_grad else x
 
 
 def zeros_like(x: Tensor) -> Tensor:
@@ -153,15 +157,19 @@ class Recording:
 
     def push(self, tangents: Sequence[Tensor], retain: bool = False) -> list[Tensor]:
         """The outputs' tangents for these of the inputs."""
-        known = {place(x): t for x, t in zip(self.inputs, tangents, strict=True)}
         recorded = self._records(tangents)
+        known = {place(x): t if recorded else t.array for x, t in zip(self.inputs, tangents, strict=True)}
+        algebra, outputs = tangents_of(recorded), [place(y) for y in self.outputs]
         with set_grad_enabled(recorded):
             if retain or recorded:
-                push(self._region.nodes, known)
+                push(self._region.nodes, known, algebra)
             else:
-                push_once(self._region.nodes, known, [place(y) for y in self.outputs])
-        found = [known.get(place(y)) for y in self.outputs]
-        return [zeros_like(y) if t is None else t for t, y in zip(found, self.outputs, strict=True)]
+                push_once(self._region.nodes, known, algebra, outputs)
+        found = [known.get(p) for p in outputs]
+        return [
+            zeros_like(y) if t is None else t if recorded else Tensor(t)
+            for t, y in zip(found, self.outputs, strict=True)
+        ]
 
     def pull(self, cotangents: Sequence[Tensor], retain: bool = False) -> list[Tensor]:
         """The inputs' cotangents for these of the outputs."""
@@ -178,7 +186,7 @@ class Recording:
     def release(self, value: Any) -> Any:
         """The container of results, without the history that leads to stand-ins; none of it can be used after."""
         if not self._kept:
-            return stop_gradient(value)
+            return map_arrays(_without_history, value)
         leaves = {x for x in self.inputs if x.edge is None}
         if not leaves:
             return value

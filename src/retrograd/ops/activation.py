@@ -38,7 +38,10 @@ class Activation(Op):
         return times_slope(t, s, self.name, ctx.attributes.get("alpha", 0.0))
 
     def vjp_kernels(self, k: Any, ctx: Node, g: Array) -> tuple[Array]:
-        return (k.activation_backward(g, ctx.arrays[0], self.name, ctx.attributes.get("alpha", 0.0)),)
+        return (self.jvp_kernels(k, ctx, g),)
+
+    def jvp_kernels(self, k: Any, ctx: Node, t: Array) -> Array:
+        return k.activation_backward(t, ctx.arrays[0], self.name, ctx.attributes.get("alpha", 0.0))
 
 
 class TimesSlope(Op):
@@ -56,16 +59,27 @@ class TimesSlope(Op):
             c * g * self._curvature(ctx, s) if ctx.needs(1) else None,
         )
 
-    def jvp(self, ctx: Node, tg: Tensor | None, ts: Tensor | None) -> Tensor:
+    def jvp(self, ctx: Node, tg: Tensor | None, ts: Tensor | None) -> Tensor | None:
         g, s = self.saved(ctx)
         t = None if tg is None else _times_slope(tg, s, **ctx.attributes)
-        if ts is None:
+        if ts is None or self._straight(ctx):
             return t
         bend = ts * g * self._curvature(ctx, s)
         return bend if t is None else t + bend
 
+    def jvp_kernels(self, k: Any, ctx: Node, tg: Array | None, ts: Array | None) -> Array | None:
+        g, s = ctx.arrays
+        t = None if tg is None else k.activation_backward(tg, s, **ctx.attributes)
+        if ts is None or self._straight(ctx):
+            return t
+        bend = k.multiply(k.multiply(ts, g), self._curvature(ctx, Tensor(s)).array)
+        return bend if t is None else k.add(t, bend)
+
+    def _straight(self, ctx: Node) -> bool:
+        return ctx["activation"] not in _CURVATURE
+
     def _curvature(self, ctx: Node, s: Tensor) -> Tensor:
-        return _CURVATURE[ctx["activation"]](s, ctx["alpha"])
+        return _CURVATURE.get(ctx["activation"], _flat)(s, ctx["alpha"])
 
 
 _activations = {name: Activation(name) for name in ACTIVATIONS if name != "identity"}
@@ -106,8 +120,6 @@ def _softplus(x: Tensor, alpha: float) -> Tensor:
 
 
 _CURVATURE: dict[str, Callable[[Tensor, float], Tensor]] = {
-    "relu": _flat,
-    "leaky_relu": _flat,
     "tanh": lambda y, alpha: -2.0 * y,
     "sigmoid": lambda y, alpha: 1.0 - 2.0 * y,
     "gelu": _gelu,
@@ -115,7 +127,7 @@ _CURVATURE: dict[str, Callable[[Tensor, float], Tensor]] = {
     "silu": _silu,
     "softplus": _softplus,
 }
-"""The derivative of each slope with respect to what the slope is a function of."""
+"""The derivative of each slope with respect to what the slope is a function of; 0 for those that are not listed."""
 
 
 @method

@@ -67,22 +67,11 @@ class Linear(Op):
         x, w, *y = self.saved(ctx)
         if y:
             g = times_slope(g, y[0], self.activation)
-        return (
-            _matmul(g, w) if ctx.needs(0) else None,
-            _matmul(transpose(g, 0, 1), x) if ctx.needs(1) else None,
-            g.sum(0) if ctx.needs(2) else None,
-        )
+        return _transposed(g, x, w, (ctx.needs(0), ctx.needs(1), ctx.needs(2)))
 
     def jvp(self, ctx: Node, tx: Tensor | None, tw: Tensor | None, tb: Tensor | None) -> Tensor:
         x, w, *y = self.saved(ctx)
-        if tx is not None:
-            t = _linear["identity"](tx, w, tb)
-            if tw is not None:
-                t = t + _linear["identity"](x, tw, None)
-        elif tw is not None:
-            t = _linear["identity"](x, tw, tb)
-        else:
-            t = broadcast_to(tb, (x.shape[0], w.shape[0]))
+        t = _moved(x, w, tx, tw, tb)
         return times_slope(t, y[0], self.activation) if y else t
 
     def vjp_kernels(self, k: Any, ctx: Node, g: Array) -> tuple[Array | None, ...]:
@@ -92,9 +81,97 @@ class Linear(Op):
             g, x, w, y[0] if y else None, self.activation, dx is not None, dw is not None, db is not None
         )
 
+    def jvp_kernels(self, k: Any, ctx: Node, tx: Array | None, tw: Array | None, tb: Array | None) -> Array | None:
+        x, w, *y = ctx.arrays
+        if tx is not None:
+            t = k.linear_forward(tx, w, tb)
+            if tw is not None:
+                t = k.add(t, k.linear_forward(x, tw))
+        elif tw is not None:
+            t = k.linear_forward(x, tw, tb)
+        else:
+            return None
+        return k.activation_backward(t, y[0], self.activation) if y else t
+
+
+def _moved(x: Tensor, w: Tensor, tx: Tensor | None, tw: Tensor | None, tb: Tensor | None) -> Tensor:
+    """The tangent of x @ w.T + b."""
+    if tx is not None:
+        t = _linear["identity"](tx, w, tb)
+        return t if tw is None else t + _linear["identity"](x, tw, None)
+    if tw is not None:
+        return _linear["identity"](x, tw, tb)
+    return broadcast_to(tb, (x.shape[0], w.shape[0]))
+
+
+class LinearTransposed(Op):
+    """The cotangents of a dense layer's three operands, those of them that are needed: linear in g, x and w each, so
+    that its own derivatives are made of itself and of the layer."""
+
+    name = "linear_backward"
+    saves = (0, 1, 2)
+    fresh = True
+
+    def forward(self, k: Any, g: Array, x: Array, w: Array, needs: tuple[bool, bool, bool]) -> tuple[Array, ...]:
+        return tuple([a for a in k.linear_backward(g, x, w, None, "identity", *needs) if a is not None])
+
+    def vjp(self, ctx: Node, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
+        g, x, w = self.saved(ctx)
+        cx, cw, cb = _spread(cotangents, ctx["needs"])
+        dx, dw, _ = _transposed(
+            g,
+            x if cx is None else cx,
+            w if cw is None else cw,
+            (ctx.needs(1) and cw is not None, ctx.needs(2) and cx is not None, False),
+        )
+        return _moved(x, w, cx, cw, cb) if ctx.needs(0) else None, dx, dw
+
+    def jvp(self, ctx: Node, tg: Tensor | None, tx: Tensor | None, tw: Tensor | None) -> tuple[Tensor | None, ...]:
+        g, x, w = self.saved(ctx)
+        needs = ctx["needs"]
+        by_g = (None, None, None) if tg is None else _transposed(tg, x, w, needs)
+        by_others = _transposed(
+            g,
+            x if tx is None else tx,
+            w if tw is None else tw,
+            (needs[0] and tw is not None, needs[1] and tx is not None, False),
+        )
+        pairs = zip(by_g, by_others, needs, strict=True)
+        return tuple(b if a is None else a if b is None else a + b for a, b, need in pairs if need)
+
+    def jvp_kernels(
+        self, k: Any, ctx: Node, tg: Array | None, tx: Array | None, tw: Array | None
+    ) -> tuple[Array | None, ...]:
+        g, x, w = ctx.arrays
+        needs = ctx["needs"]
+        made = (None, None, None) if tg is None else k.linear_backward(tg, x, w, None, "identity", *needs)
+        need_x, need_w = needs[0] and tw is not None, needs[1] and tx is not None
+        if need_x or need_w:
+            others = k.linear_backward(
+                g, x if tx is None else tx, w if tw is None else tw, None, "identity", need_x, need_w, False
+            )
+            made = [b if a is None else a if b is None else k.add(a, b) for a, b in zip(made, others, strict=True)]
+        return tuple([t for t, need in zip(made, needs, strict=True) if need])
+
+
+def _transposed(
+    g: Tensor, x: Tensor, w: Tensor, needs: tuple[bool, bool, bool]
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """g @ w, g.T @ x and g summed over the rows, each where it is needed."""
+    if not any(needs):
+        return None, None, None
+    made = _linear_transposed(g, x, w, needs=needs)
+    return _spread(made if type(made) is tuple else (made,), needs)
+
+
+def _spread(made: tuple[Any, ...], needs: tuple[bool, ...]) -> Any:
+    rest = iter(made)
+    return tuple([next(rest) if need else None for need in needs])
+
 
 _matmul = MatMul()
 _linear = {activation: Linear(activation) for activation in FROM_OUTPUT}
+_linear_transposed = LinearTransposed()
 _after: dict[str, Callable[..., Tensor]] = {
     "leaky_relu": leaky_relu,
     "gelu": gelu,

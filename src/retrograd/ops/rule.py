@@ -42,6 +42,10 @@ OUTPUT = -1
 """The first output, among what a rule saves; OUTPUT - 1 is the second, and so on."""
 
 
+def _jvp_kernels_of_linear(self: Op, k: Any, ctx: Node, *tangents: Array | None) -> Any:
+    return self.forward(k, *tangents, **ctx.attributes) if self.linear and len(tangents) == 1 else None
+
+
 def _jvp_of_linear(self: Op, ctx: Node, *tangents: Tensor | None) -> Any:
     if not self.linear:
         raise NotImplementedError(f"jvp: {self.name} has no rule for forward mode; reverse mode (vjp, backward) has")
@@ -97,6 +101,10 @@ class Op:
     jvp: Callable[..., Any] = _jvp_of_linear
     """jvp(ctx, *tangents of the operands) -> the tangent of each output, on tensors, in ops. A tangent that is None is
     zero; not all are."""
+
+    jvp_kernels: Callable[..., Any] = _jvp_kernels_of_linear
+    """The same where it is not recorded, jvp_kernels(k, ctx, *arrays) -> an array or a tuple of them, in fused kernels;
+    may return None to leave the case to `jvp`."""
 
     def __call__(self, *operands: Tensor | None, **attributes: Any) -> Any:
         k = state.kernels

@@ -37,15 +37,15 @@ def array_of(value: Any) -> Array:
 
 def map_arrays(function: Callable[[Any], Any], value: Any) -> Any:
     """The container with function(array) in place of each array."""
-    if is_array(value):
+    if isinstance(value, Tensor):
         return function(value)
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(map_arrays(function, v) for v in value))
-    if isinstance(value, (tuple, list)):
-        return type(value)(map_arrays(function, v) for v in value)
     if isinstance(value, dict):
         return {k: map_arrays(function, v) for k, v in value.items()}
-    return value
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*[map_arrays(function, v) for v in value])
+    if isinstance(value, (tuple, list)):
+        return type(value)([map_arrays(function, v) for v in value])
+    return function(value) if is_array(value) else value
 
 
 def signature(value: Any, arrays: list[Array]) -> Any:

@@ -1,0 +1,106 @@
+"""What derivatives of functions cost, as multiples of what they are derivatives of.
+
+A derivative along a direction, `rg.jvp`, beside the forward pass, by the input and by the weights; a Hessian-vector
+product, `rg.hvp`, beside the gradient, by the weights. Two products of matrices stand for one wherever an operand has a
+tangent, three where both have: so the arithmetic alone is that of 2 forward passes by the input, of nearly 3 by the
+weights, and of nearly 3 gradients in a Hessian-vector product.
+
+python -m benchmarks.derivatives            the ratios of all networks, a row each
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from . import BACKENDS, use_backend
+from .cases import CASES, Case
+from .timing import best_in_turn
+from .workload import batch, initial_parameters
+
+NETWORKS = {
+    "house": CASES["house"],
+    "rl": CASES["rl"],
+    "wide": Case((256, 256, 256, 256), 128),
+    "pinn": Case((2, 32, 32, 32, 32, 1), 512, "tanh"),
+}
+MODES = ("eager", "compiled")
+
+
+def calls(case: Case, mode: str) -> dict[str, Callable[[], Any]]:
+    """The functions to time, by name; those of one kind take the same arguments."""
+    import retrograd as rg
+    import retrograd.nn.functional as F
+
+    x, y = (rg.from_numpy(array) for array in batch(case))
+    parameters = {name: rg.from_numpy(array) for name, array in initial_parameters(case).items()}
+    direction = {name: rg.ones_like(p) for name, p in parameters.items()}
+    along = rg.ones_like(x)
+    last = len(case.widths) - 2
+
+    def predict(p: Any, x: Any) -> Any:
+        for i in range(last + 1):
+            x = F.linear(x, p[f"{2 * i}.weight"], p[f"{2 * i}.bias"], case.activation if i < last else None)
+        return x
+
+    def loss(p: Any) -> Any:
+        return F.mse_loss(predict(p, x), y)
+
+    functions: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
+        "forward by input": (lambda x: predict(parameters, x), (x,)),
+        "forward by weights": (lambda p: predict(p, x), (parameters,)),
+        "jvp by input": (lambda x, t: rg.jvp(lambda x: predict(parameters, x), (x,), (t,)), (x, along)),
+        "jvp by weights": (lambda p, v: rg.jvp(lambda p: predict(p, x), (p,), (v,)), (parameters, direction)),
+        "gradient": (rg.grad(loss), (parameters,)),
+        "hvp": (lambda p, v: rg.hvp(loss, p, v), (parameters, direction)),
+    }
+    made = {n: (rg.compile(f) if mode == "compiled" else f, given) for n, (f, given) in functions.items()}
+    return {name: lambda f=f, given=given: f(*given) for name, (f, given) in made.items()}
+
+
+def ratios(case: Case, mode: str, rounds: int = 50) -> dict[str, float]:
+    """How many forward passes, or gradients, each derivative takes."""
+    functions = calls(case, mode)
+    seconds = best_in_turn(functions, rounds)
+    return {
+        "jvp by input": seconds["jvp by input"] / seconds["forward by input"],
+        "jvp by weights": seconds["jvp by weights"] / seconds["forward by weights"],
+        "hvp": seconds["hvp"] / seconds["gradient"],
+    }
+
+
+class Derivative:
+    params = (list(NETWORKS), list(MODES), BACKENDS)
+    param_names = ("network", "mode", "backend")
+
+    def setup(self, network, mode, backend):
+        use_backend(backend)
+        self.case = NETWORKS[network]
+        self.calls = calls(self.case, mode)
+        self.calls["hvp"]()  # here the Numba backend compiles
+
+    def time_hvp(self, network, mode, backend):
+        self.calls["hvp"]()
+
+    def track_jvp_by_input_in_forward_passes(self, network, mode, backend):
+        return ratios(self.case, mode)["jvp by input"]
+
+    def track_jvp_by_weights_in_forward_passes(self, network, mode, backend):
+        return ratios(self.case, mode)["jvp by weights"]
+
+    def track_hvp_in_gradients(self, network, mode, backend):
+        return ratios(self.case, mode)["hvp"]
+
+    track_jvp_by_input_in_forward_passes.unit = "ratio"
+    track_jvp_by_weights_in_forward_passes.unit = "ratio"
+    track_hvp_in_gradients.unit = "ratio"
+
+
+if __name__ == "__main__":
+    print(f"{'network':8s} {'mode':9s} {'jvp by input':>13s} {'by weights':>11s} {'hvp':>5s}")
+    for name, case in NETWORKS.items():
+        for mode in MODES:
+            found = ratios(case, mode)
+            print(
+                f"{name:8s} {mode:9s} {found['jvp by input']:13.2f} {found['jvp by weights']:11.2f} {found['hvp']:5.2f}"
+            )
