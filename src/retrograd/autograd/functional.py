@@ -253,10 +253,10 @@ def hessian(f: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable
 def _record(name: str, f: Callable[..., Any], argnums: Any, args: Sequence[Any], kwargs: Any) -> tuple[Recording, Any]:
     """f's run, and those of its arguments that are differentiated by."""
     numbers = [argnums] if isinstance(argnums, int) else list(argnums)
-    for n in numbers:
+    for i, n in enumerate(numbers):
         if not -len(args) <= n < len(args):
             raise TypeError(f"{name}: argnums {argnums} asks for argument {n}, but the function was given {len(args)}")
-    numbers = [n % len(args) for n in numbers]
+        numbers[i] = n % len(args)
     if len(set(numbers)) != len(numbers):
         raise ValueError(f"{name}: argnums {argnums} names an argument twice")
     chosen = tuple(check_inputs(name, args[n]) for n in numbers)

@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import dtypes
 from ..ops.rule import Op
-from ..program.containers import map_arrays
+from ..program.containers import arrays_in, map_arrays
 from ..tape import Node, enable_grad, now, set_grad_enabled, state
 from ..tensor import Tensor
 from .graph import Region, cut, place, push, push_once, tangents_of
@@ -45,13 +45,13 @@ def fresh(x: Tensor) -> Tensor:
 
 def flat(value: Any) -> list[Tensor]:
     """The tensors in a container, arrays as tensors."""
-    found: list[Tensor] = []
-    map_arrays(lambda t: found.append(t if isinstance(t, Tensor) else Tensor(np.asarray(t))), value)
-    return found
+    return [t if isinstance(t, Tensor) else Tensor(np.asarray(t)) for t in arrays_in(value)]
 
 
 def like(value: Any, tensors: Sequence[Any]) -> Any:
     """The container with these in the places of its tensors."""
+    if isinstance(value, Tensor):
+        return tensors[0]
     rest = iter(tensors)
     return map_arrays(lambda _: next(rest), value)
 

@@ -33,7 +33,16 @@ class Elementwise(Op):
         for i, t in enumerate(tangents):
             if t is not None and (d := self.partial(ctx, i)) is not None:
                 total = t * d if total is None else total + t * d
-        return None if total is None else broadcast_to(total, broadcast_shape(*ctx.shapes))
+        return None if total is None else _stretched(total, ctx)
+
+
+def _stretched(t: Tensor, ctx: Node) -> Tensor:
+    """A tangent broadcast to the shape of the node's output, where it is not of that shape already."""
+    shape = t.array.shape
+    for s in ctx.shapes:
+        if s != shape:
+            return broadcast_to(t, broadcast_shape(*ctx.shapes))
+    return t
 
 
 # Binary arithmetic
@@ -47,8 +56,7 @@ class Add(Op):
         return sum_to(g, ctx.shapes[0]), sum_to(g, ctx.shapes[1])
 
     def jvp(self, ctx: Node, a: Tensor | None, b: Tensor | None) -> Tensor:
-        t = b if a is None else a if b is None else a + b
-        return broadcast_to(t, broadcast_shape(*ctx.shapes))
+        return _stretched(b if a is None else a if b is None else a + b, ctx)
 
     def vjp_kernels(self, k: Any, ctx: Node, g: Array) -> tuple[Array | None, Array | None]:
         a, b = ctx.shapes
@@ -69,8 +77,7 @@ class Subtract(Op):
         )
 
     def jvp(self, ctx: Node, a: Tensor | None, b: Tensor | None) -> Tensor:
-        t = -b if a is None else a if b is None else a - b
-        return broadcast_to(t, broadcast_shape(*ctx.shapes))
+        return _stretched(-b if a is None else a if b is None else a - b, ctx)
 
 
 class Multiply(Elementwise):
@@ -161,8 +168,7 @@ class Where(Op):
 
     def jvp(self, ctx: Node, _: None, a: Tensor | None, b: Tensor | None) -> Tensor:
         (condition,) = self.saved(ctx)
-        y = where(condition, 0.0 if a is None else a, 0.0 if b is None else b)
-        return broadcast_to(y, broadcast_shape(*ctx.shapes))
+        return _stretched(where(condition, 0.0 if a is None else a, 0.0 if b is None else b), ctx)
 
 
 class Comparison(Op):

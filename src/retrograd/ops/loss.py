@@ -23,16 +23,16 @@ from .shape import reshape, unsqueeze
 class Pointwise(Op):
     """A loss of a prediction and a target of its shape, elementwise, reduced.
 
-    `slopes(x, target, options)` gives its derivatives with respect to both, before the reduction.
+    `slope(i, x, target, options)` gives its derivative with respect to operand i, before the reduction.
     """
 
     saves = (0, 1)
     residuals = 1
     fresh = True
 
-    def __init__(self, name: str, slopes: Callable[..., tuple[Tensor, Tensor]]) -> None:
+    def __init__(self, name: str, slope: Callable[..., Tensor]) -> None:
         self.name = name
-        self.slopes = slopes
+        self.slope = slope
 
     def forward(self, k: Any, x: Array, target: Array, reduction: str, need_grad: bool, **options: float) -> Any:
         return getattr(k, self.name)(x, target, reduction, need_grad, *options.values())
@@ -41,36 +41,32 @@ class Pointwise(Op):
         x, target = self.saved(ctx)
         if ctx["reduction"] == "mean":
             g = g * (1 / x.size if x.size else math.nan)
-        dx, dt = self.slopes(x, target, ctx.attributes)
-        return g * dx if ctx.needs(0) else None, g * dt if ctx.needs(1) else None
+        dx, dt = (self.slope(i, x, target, ctx.attributes) if ctx.needs(i) else None for i in (0, 1))
+        return None if dx is None else g * dx, None if dt is None else g * dt
 
     def jvp(self, ctx: Node, tx: Tensor | None, tt: Tensor | None) -> Tensor:
         x, target = self.saved(ctx)
-        dx, dt = self.slopes(x, target, ctx.attributes)
-        t = dt * tt if tx is None else dx * tx if tt is None else dx * tx + dt * tt
-        return _reduced(t, ctx["reduction"])
+        parts = [t * self.slope(i, x, target, ctx.attributes) for i, t in enumerate((tx, tt)) if t is not None]
+        return _reduced(parts[0] if len(parts) == 1 else parts[0] + parts[1], ctx["reduction"])
 
     def vjp_kernels(self, k: Any, ctx: Node, g: Array) -> tuple[Array, None] | None:
         return None if ctx.needs(1) else (k.multiply(ctx.residuals[0], g), None)
 
 
-def _mse_slopes(x: Tensor, target: Tensor, options: dict[str, Any]) -> tuple[Tensor, Tensor]:
-    d = (x - target) * 2.0
-    return d, -d
+def _mse_slope(i: int, x: Tensor, target: Tensor, options: dict[str, Any]) -> Tensor:
+    return (x - target if i == 0 else target - x) * 2.0
 
 
-def _l1_slopes(x: Tensor, target: Tensor, options: dict[str, Any]) -> tuple[Tensor, Tensor]:
-    d = sign(x - target)
-    return d, -d
+def _l1_slope(i: int, x: Tensor, target: Tensor, options: dict[str, Any]) -> Tensor:
+    return sign(x - target if i == 0 else target - x)
 
 
-def _huber_slopes(x: Tensor, target: Tensor, options: dict[str, Any]) -> tuple[Tensor, Tensor]:
-    d = clamp(x - target, -options["delta"], options["delta"])
-    return d, -d
+def _huber_slope(i: int, x: Tensor, target: Tensor, options: dict[str, Any]) -> Tensor:
+    return clamp(x - target if i == 0 else target - x, -options["delta"], options["delta"])
 
 
-def _bce_slopes(x: Tensor, target: Tensor, options: dict[str, Any]) -> tuple[Tensor, Tensor]:
-    return sigmoid(x) - target, -x
+def _bce_slope(i: int, x: Tensor, target: Tensor, options: dict[str, Any]) -> Tensor:
+    return sigmoid(x) - target if i == 0 else -x
 
 
 class CrossEntropy(Op):
@@ -118,10 +114,10 @@ def _reduced(x: Tensor, reduction: str) -> Tensor:
     return x if reduction == "none" else x.mean() if reduction == "mean" else x.sum()
 
 
-_mse = Pointwise("mse_loss", _mse_slopes)
-_l1 = Pointwise("l1_loss", _l1_slopes)
-_huber = Pointwise("huber_loss", _huber_slopes)
-_bce = Pointwise("bce_with_logits_loss", _bce_slopes)
+_mse = Pointwise("mse_loss", _mse_slope)
+_l1 = Pointwise("l1_loss", _l1_slope)
+_huber = Pointwise("huber_loss", _huber_slope)
+_bce = Pointwise("bce_with_logits_loss", _bce_slope)
 _cross_entropy = CrossEntropy()
 
 

@@ -48,6 +48,26 @@ def map_arrays(function: Callable[[Any], Any], value: Any) -> Any:
     return function(value) if is_array(value) else value
 
 
+def arrays_in(value: Any) -> list[Any]:
+    """The arrays in a container, in the order in which map_arrays meets them."""
+    found: list[Any] = []
+    _collect(value, found)
+    return found
+
+
+def _collect(value: Any, found: list[Any]) -> None:
+    if isinstance(value, Tensor):
+        found.append(value)
+    elif isinstance(value, dict):
+        for v in value.values():
+            _collect(v, found)
+    elif isinstance(value, (tuple, list)):
+        for v in value:
+            _collect(v, found)
+    elif is_array(value):
+        found.append(value)
+
+
 def signature(value: Any, arrays: list[Array]) -> Any:
     """What a program is made for: the container with (shape, dtype) in place of each array, hashable. The arrays go on
     the list.
