@@ -51,17 +51,8 @@ def value_and_grad(
     @functools.wraps(f)
     def differentiated(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
         run, chosen = _record("grad", f, argnums, args, kwargs)
-        value = run.value
-        if has_aux:
-            value = _with_aux("grad", value)[0]
-        if not isinstance(value, Tensor) or value.size != 1 or value.dtype.kind != "f":
-            given = f"{value.dtype} of shape {value.shape}" if isinstance(value, Tensor) else type(value).__name__
-            raise RuntimeError(
-                f"grad: the function returned {given}, expected a floating tensor of one element; reduce it, as with "
-                "sum(), or use rg.jacobian or rg.vjp"
-            )
-        run.differentiate(value)
-        gradient = like(chosen, run.pull([Tensor(np.ones(value.shape, value.dtype))]))
+        value = _with_aux("grad", run.value)[0] if has_aux else run.value
+        gradient = like(chosen, run.pull(_seed("grad", run, value)))
         returned, gradient = run.release((run.value, gradient))
         return returned, gradient[0] if isinstance(argnums, int) else gradient
 
@@ -185,9 +176,12 @@ def hvp(f: Callable[..., Any], primals: Any, tangents: Any) -> Any:
         >>> rg.hvp(lambda x: (x**3).sum(), rg.tensor([1.0, 2.0]), rg.tensor([1.0, 10.0]))
         tensor([  6., 120.])
     """
-    if isinstance(primals, tuple):
-        return jvp(grad(f, range(len(primals))), primals, tangents)[1]
-    return jvp(grad(f), (primals,), (tangents,))[1]
+    several = isinstance(primals, tuple)
+    run, chosen = _record("hvp", f, range(len(primals)) if several else 0, primals if several else (primals,), {})
+    gradient = run.pull(_seed("hvp", run, run.value), create_graph=True)
+    run.differentiate(gradient)
+    made = like(chosen, run.push(matching("hvp", "tangent", run.inputs, tangents)))
+    return run.release(made if several else made[0])
 
 
 def jacobian(f: Callable[..., Any], argnums: int | Sequence[int] = 0, mode: str = "auto") -> Callable[..., Any]:
@@ -268,6 +262,22 @@ def _record(name: str, f: Callable[..., Any], argnums: Any, args: Sequence[Any],
         return f(*given, **kwargs)
 
     return Recording(call, flat(chosen)), chosen
+
+
+def _seed(name: str, run: Recording, value: Any) -> list[Tensor]:
+    """The cotangent that the gradient of the run's value starts from.
+
+    Raises:
+        RuntimeError: the value is not a tensor of one element.
+    """
+    if not isinstance(value, Tensor) or value.size != 1 or value.dtype.kind != "f":
+        given = f"{value.dtype} of shape {value.shape}" if isinstance(value, Tensor) else type(value).__name__
+        raise RuntimeError(
+            f"{name}: the function returned {given}, expected a floating tensor of one element; reduce it, as with "
+            "sum(), or use rg.jacobian or rg.vjp"
+        )
+    run.differentiate(value)
+    return [Tensor(np.ones(value.shape, value.dtype))]
 
 
 def _tupled(name: str, what: str, value: Any) -> tuple[Any, ...]:

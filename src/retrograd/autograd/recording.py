@@ -171,9 +171,9 @@ class Recording:
             for t, y in zip(found, self.outputs, strict=True)
         ]
 
-    def pull(self, cotangents: Sequence[Tensor], retain: bool = False) -> list[Tensor]:
-        """The inputs' cotangents for these of the outputs."""
-        recorded = self._records(cotangents)
+    def pull(self, cotangents: Sequence[Tensor], retain: bool = False, create_graph: bool = False) -> list[Tensor]:
+        """The inputs' cotangents for these of the outputs; with create_graph recorded in any case."""
+        recorded = create_graph or self._records(cotangents)
         places = [place(x) for x in self.inputs]
         found = gradients(self._region, places, self.outputs, cotangents, recorded, retain or recorded)
         return [zeros_like(x) if g is None else g for g, x in zip(found, self.inputs, strict=True)]
