@@ -43,33 +43,32 @@ class Region:
         since: what was recorded before is outside.
 
     Attributes:
-        nodes: those that lead from the inputs to the outputs, in the order in which they were recorded.
+        nodes: those that lead from the inputs to the outputs, in the order in which they were recorded; leading: the
+            same, to look them up.
         closed: whether the outputs hang on nothing but the inputs.
     """
 
     def __init__(self, inputs: Iterable[Place], outputs: Iterable[Place], since: int = 0) -> None:
-        self.inputs = set(inputs)
-        self.nodes: list[Node] = []
-        self.closed = True
-        leading: set[Node] = set()
-        inside = reached(outputs, since)
-        known = set(inside)
-        for node in inside:
-            leads = False
+        outputs = list(outputs)
+        starts = self.inputs = set(inputs)
+        leading: dict[Node, None] = {}
+        inside: set[Node] = set()
+        closed = True
+        for node in reached(outputs, since):
+            inside.add(node)
             for p in node.inputs:
                 if p is None:
                     continue
-                if p in self.inputs or (type(p) is tuple and p[0] in leading):
-                    leads = True
-                elif type(p) is not tuple or p[0] not in known:
-                    self.closed = False
-            if leads:
-                leading.add(node)
-                self.nodes.append(node)
-        self.leading = leading
+                if p in starts or (type(p) is tuple and p[0] in leading):
+                    leading[node] = None
+                elif type(p) is not tuple or p[0] not in inside:
+                    closed = False
         for p in outputs:
-            if p not in self.inputs and (p._requires_grad if type(p) is not tuple else p[0] not in known):
-                self.closed = False
+            if p not in starts and (p._requires_grad if type(p) is not tuple else p[0] not in inside):
+                closed = False
+        self.leading = leading
+        self.nodes = list(leading)
+        self.closed = closed
 
     def leads_to(self, p: Place) -> bool:
         """Whether p is an input or hangs on one."""

@@ -10,7 +10,7 @@ import numpy as np
 from .. import dtypes
 from ..ops.rule import Op
 from ..program.containers import arrays_in, map_arrays
-from ..tape import Node, enable_grad, now, set_grad_enabled, state
+from ..tape import Node, now, set_grad_enabled, state
 from ..tensor import Tensor
 from .graph import Region, cut, place, push, push_once, tangents_of
 from .reverse import gradients
@@ -145,13 +145,16 @@ class Recording:
         self._around = state.recording
         self.inputs = [fresh(x) for x in inputs]
         self._since = now()
-        with enable_grad():
+        state.recording = True
+        try:
             self.value = function(self.inputs)
+        finally:
+            state.recording = self._around
 
     def differentiate(self, value: Any) -> None:
         """Say which part of what the function returned derivatives are taken of."""
         self.outputs = flat(value)
-        self._region = Region(map(place, self.inputs), [place(y) for y in self.outputs], self._since)
+        self._region = Region(map(place, self.inputs), map(place, self.outputs), self._since)
         hangs = not self._region.closed or any(x.edge is not None for x in self.inputs)
         self.recorded = self._kept = self._around and hangs
 
