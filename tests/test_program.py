@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import retrograd as rg
@@ -120,7 +120,15 @@ def assert_close(got: list[np.ndarray], expected: list[np.ndarray], dtype: str) 
         np.testing.assert_allclose(g, e, rtol=tolerance, atol=tolerance * (1 + np.abs(e).max(initial=0)))
 
 
+ACCUMULATED = dict(
+    widths=[1, 1], rows=2, activation=nn.ReLU, dtype="float32", loss="bce", optimizer="adam", dropout=0.0, clip=None,
+    schedule=False, frozen=False, accumulate=2, average=False,
+)  # fmt: skip
+"""Two sums over the slices, whose lives would not overlap if the calls ran once."""
+
+
 @given(case=steps, passes=st.sets(st.sampled_from(PASSES)), slice_rows=st.sampled_from((None, 1, 3, 16)))
+@example(case=ACCUMULATED, passes=set(PASSES), slice_rows=1)
 def test_compiled_is_eager(backend: str, case: dict[str, Any], passes: set[str], slice_rows: int | None) -> None:
     eager, compiled = Trainer(case), Trainer(case)
     expected = eager.run(eager.step, 6)
@@ -298,6 +306,32 @@ def test_memory_does_not_grow_with_the_batch(backend: str) -> None:
         step(trainer.x, trainer.y)
         sizes.append(step.program.arena_bytes + step.program.slice_bytes)
     assert sizes[0] == sizes[1] < 64 * 1024
+
+
+def test_equal_calls_are_made_once(backend: str) -> None:
+    """But not draws, nor what reads memory that was changed in between."""
+
+    def step(x: rg.Tensor, w: rg.Tensor) -> tuple[rg.Tensor, ...]:
+        before = (w * -2.0).exp() + x.tanh()
+        again = (w * -2.0).exp() - x.tanh()
+        other = (w * -2).exp() * (w * 2.0).exp()
+        w.mul_(3.0)
+        return before, again, other, (w * -2.0).exp(), F.dropout(x), F.dropout(x)
+
+    x, w = rg.tensor([0.5, 1.0, -2.0] * 100), rg.tensor([0.25] * 300)
+    rg.manual_seed(3)
+    expected = step(x, w.clone())
+    programs = []
+    for passes in (PASSES, tuple(p for p in PASSES if p != "merge")):
+        rg.manual_seed(3)
+        compiled = rg.compile(step, passes=passes)
+        for got, e in zip(compiled(x, w.clone()), expected, strict=True):
+            np.testing.assert_allclose(got.numpy(), e.numpy(), rtol=1e-5)
+        programs.append([i.kernel for i in compiled.program.instructions])
+    merged, plain = programs
+    assert [plain.count(k) - merged.count(k) for k in ("exp", "activation_forward")] == [2, 1]
+    assert merged.count("exp") == 3
+    assert not np.array_equal(expected[4].numpy(), expected[5].numpy())
 
 
 def test_unknown_passes_are_refused() -> None:

@@ -12,7 +12,7 @@ from ..ops.rule import Op
 from ..program.containers import arrays_in, map_arrays
 from ..tape import Node, now, set_grad_enabled, state
 from ..tensor import Tensor
-from .graph import Region, cut, place, push, push_once, tangents_of
+from .graph import Place, Region, cut, place, push, push_once, tangents_of
 from .reverse import gradients
 
 
@@ -161,7 +161,9 @@ class Recording:
     def push(self, tangents: Sequence[Tensor], retain: bool = False) -> list[Tensor]:
         """The outputs' tangents for these of the inputs."""
         recorded = self._records(tangents)
-        known = {place(x): t if recorded else t.array for x, t in zip(self.inputs, tangents, strict=True)}
+        known: dict[Place, Any] = {
+            place(x): t if recorded else t.array for x, t in zip(self.inputs, tangents, strict=True)
+        }
         algebra, outputs = tangents_of(recorded), [place(y) for y in self.outputs]
         with set_grad_enabled(recorded):
             if retain or recorded:

@@ -191,6 +191,12 @@ def method(function: F) -> F:
     return function
 
 
+class Number(Tensor):
+    """The operand that a Python number stands for. Nobody else has it: a step that is traced may keep its value."""
+
+    __slots__ = ()
+
+
 def as_tensor_operand(name: str, value: Any, beside: Tensor | None = None) -> Tensor:
     """The tensor that an operand stands for; a Python number takes the dtype of the tensor beside it.
 
@@ -202,7 +208,7 @@ def as_tensor_operand(name: str, value: Any, beside: Tensor | None = None) -> Te
     if isinstance(value, (bool, int, float)):
         dtype = dtypes.of_scalar(value, dtypes.bool_ if beside is None else beside.array.dtype)
         try:
-            return Tensor(np.asarray(value, dtype))
+            return Number(np.asarray(value, dtype))
         except OverflowError:
             raise OverflowError(f"{name}: {value} does not fit into {dtype}") from None
     if isinstance(value, OPERANDS):

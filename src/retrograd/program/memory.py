@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from .ir import TEMPORARY, Buffer, Instruction, Program
 
@@ -22,21 +22,32 @@ def plan_memory(program: Program, share: bool = True) -> None:
         share: whether memory is used again; without, each has a place of its own.
     """
     local = {number for segment in program.segments for number in segment.local}
-    lives = _lives(program.instructions)
+    lives = _lives(_times(program))
     program.arena_bytes = _place([(b, b.nbytes, f, t) for b, f, t in lives if b.number not in local], share)
     program.slice_bytes = 0
     for segment in program.segments:
         slices = [
             (b, b.nbytes // segment.rows * segment.slice_rows, f, t)
-            for b, f, t in _lives(segment.instructions)
+            for b, f, t in _lives(enumerate(segment.instructions))
             if b.number in segment.local
         ]
         program.slice_bytes = max(program.slice_bytes, _place(slices, share))
 
 
-def _lives(instructions: Iterable[Instruction]) -> list[tuple[Buffer, int, int]]:
+def _times(program: Program) -> Iterator[tuple[int, Instruction]]:
+    """When each call runs: those of a segment over slices all at one time, since a sum that one of them adds to lasts
+    from the first slice to the last."""
+    time = 0
+    for segment in program.segments:
+        time += 1
+        for instruction in segment.instructions:
+            yield time, instruction
+            time += not segment.rows
+
+
+def _lives(times: Iterable[tuple[int, Instruction]]) -> list[tuple[Buffer, int, int]]:
     lives: dict[int, tuple[Buffer, int, int]] = {}
-    for time, instruction in enumerate(instructions):
+    for time, instruction in times:
         for operand in (*instruction.operands(), *instruction.written()):
             buffer = operand.buffer
             if buffer.role == TEMPORARY:

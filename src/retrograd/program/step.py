@@ -17,13 +17,14 @@ from .epochs import run_epochs
 from .fuse import fuse
 from .ir import Operand, Program
 from .memory import plan_memory
+from .merge import merge
 from .observe import Observer, due, observers
 from .plan import Plan, keep_gradients, place_results
 from .prune import prune
 from .tile import tile
 from .trace import Traced, Tracer
 
-PASSES = ("prune", "fuse", "tile", "plan_memory")
+PASSES = ("merge", "prune", "fuse", "tile", "plan_memory")
 
 
 class CompiledStep:
@@ -190,6 +191,8 @@ class CompiledStep:
         finally:
             state.kernels = previous
         program = Program(tracer.instructions, tracer.buffers, inputs, results, tracer.number_scalars())
+        if "merge" in self._passes:
+            merge(program)
         if "prune" in self._passes:
             prune(program)
         if "fuse" in self._passes:

@@ -17,6 +17,7 @@ import numpy as np
 
 from ..kernels.precision import get_matmul_precision
 from ..kernels.spec import TABLE, Kernel, Spec
+from ..ops.rule import Number
 from ..tensor import Tensor
 from .ir import CONSTANT, HELD, INPUT, TEMPORARY, Buffer, Instruction, Operand, Scalar, c_strides
 
@@ -198,7 +199,9 @@ class Tracer:
     def hold(self, tensors: Any) -> None:
         """These tensors' memory lives outside the step: the program reads and writes it where it is."""
         for t in tensors:
-            if t is not None and t.edge is None and type(t.array) is np.ndarray and id(t) not in self.leaves:
+            if t is None or isinstance(t, Number) or t.edge is not None or type(t.array) is not np.ndarray:
+                continue
+            if id(t) not in self.leaves:
                 self.leaves[id(t)] = t
                 self._outside(t.array, HELD, t)
                 self.guard(functools.partial(getattr, t, "requires_grad"))
