@@ -14,6 +14,7 @@
     X(softmax) X(softmax_backward) X(log_softmax) X(log_softmax_backward)                                              \
     X(pointwise_loss) X(cross_entropy_loss)                                                                            \
     X(sgd_update) X(adam_update) X(rmsprop_update)                                                                     \
+    X(gradient_sums) X(update_sums)                                                                                    \
     X(random_bits) X(random_uniform) X(dropout)                                                                        \
     X(peak_multiply_adds) X(peak_triad) X(peak_read)
 
@@ -72,6 +73,12 @@ RG_KERNEL(void, adam_update)(real *p, const real *g, real *m, real *v, real *v_m
                              double beta2, double eps, double weight_decay, int decoupled, int64_t step);
 RG_KERNEL(void, rmsprop_update)(real *p, const real *g, real *v, real *velocity, real *g_mean, int64_t n, double lr,
                                 double alpha, double eps, double weight_decay, double momentum);
+
+/* Sums over each block of `block` of n elements, the last having what is left, to sums: p^2, g^2, |p g|, before^2 and
+ * g before (blocks, 5), and p is copied to kept; before may be NULL. (p - kept)^2 (blocks). */
+RG_KERNEL(void, gradient_sums)(real *sums, real *kept, const real *p, const real *g, const real *before, int64_t n,
+                               int64_t block);
+RG_KERNEL(void, update_sums)(real *sums, const real *p, const real *kept, int64_t n, int64_t block);
 
 /* Philox4x32-10: n words, n numbers in [0, 1), and x with the elements whose words are below p 2^32 zeroed, the rest
  * divided by 1 - p. */

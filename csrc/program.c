@@ -125,6 +125,8 @@ static const struct {
     [RG_SGD_UPDATE] = {"sgd_update", "oiO", 4},
     [RG_ADAM_UPDATE] = {"adam_update", "oiooO", 6},
     [RG_RMSPROP_UPDATE] = {"rmsprop_update", "oioOO", 5},
+    [RG_GRADIENT_SUMS] = {"gradient_sums", "ooiiI", 0},
+    [RG_UPDATE_SUMS] = {"update_sums", "oii", 0},
     [RG_DROPOUT] = {"dropout", "oi", 3},
     [RG_RANDOM_UNIFORM] = {"random_uniform", "o", 2},
     [RG_COPY] = {"copy", "aa", 0},
@@ -320,6 +322,14 @@ static int fits(const rg_call *call) {
             if (v[n].present && (!same_shape(&v[0], &v[n]) || !v[n].contiguous))
                 return 0;
         return 1;
+    case RG_GRADIENT_SUMS:
+    case RG_UPDATE_SUMS: {
+        const int sums = call->opcode == RG_GRADIENT_SUMS ? 5 : 1;
+        for (int n = 1; n < 5; n++)
+            if (v[n].present && (!same_shape(&v[1], &v[n]) || !v[n].contiguous))
+                return 0;
+        return first > 0 && v[0].contiguous && has_shape(&v[0], 2, rg_sum_blocks(v[1].size, first), sums);
+    }
     case RG_DROPOUT:
         return same_shape(&v[0], &v[1]) && v[0].contiguous;
     case RG_RANDOM_UNIFORM:
@@ -377,6 +387,8 @@ static int slices(const rg_call *call, const rg_operand *o) {
     case RG_SGD_UPDATE:
     case RG_ADAM_UPDATE:
     case RG_RMSPROP_UPDATE:
+    case RG_GRADIENT_SUMS:
+    case RG_UPDATE_SUMS:
     case RG_DROPOUT:
     case RG_RANDOM_UNIFORM:
         return 0;

@@ -393,6 +393,16 @@ CASES: dict[str, Case] = {
     "rmsprop_update": Case(
         lambda s: updating(s, {"v": 8.0, "velocity": -2.0, "g_mean": -0.5}, lr=rate, weight_decay=rate, momentum=rate)
     ),
+    "gradient_sums": Case(
+        lambda s: equal(s, "p", "g", "before", block=st.sampled_from([1, 3, 1024])).flatmap(
+            lambda call: st.sampled_from([call, call | {"before": None}])
+        ),
+        terms=size_of("p"),
+        specials=True,
+    ),
+    "update_sums": Case(
+        lambda s: equal(s, "p", "kept", block=st.sampled_from([1, 3, 1024])), terms=size_of("p"), specials=True
+    ),
     "reshape": Case(reshaping, dtypes=ANY, exact=True),
     "transpose": Case(permuting, dtypes=ANY, exact=True),
     "broadcast_to": Case(repeating, dtypes=ANY, exact=True),

@@ -13,7 +13,7 @@ from ..kernels.spec import Array
 from ..nn.module import Module
 from ..ops.elementwise import abs as absolute
 from ..ops.elementwise import sign, square
-from ..ops.loss import l1_loss, mse_loss
+from ..ops.measure import gradient_sums, update_sums
 from ..ops.shape import cat
 from ..tape import RemovableHandle, no_grad
 from ..tensor import Tensor
@@ -21,11 +21,11 @@ from .layers import Call, Layer, Place, layers_in, layers_of
 
 ARRIVING, LEAVING, SLOPE = "arriving", "leaving", "slope"
 GRADIENT, WEIGHT, PRODUCT = "gradient", "weight", "product"
-PREVIOUS, CHANGE, UPDATE, SILENT = "previous", "change", "update", "silent"
+PREVIOUS, AGREEMENT, UPDATE, SILENT = "previous", "agreement", "update", "silent"
 VALUES, SIGNALS = WHOLE = "values", "signals"
 
-SMALL = 1 << 13
-"""Elements of a parameter that is joined with the others of its layer."""
+GRADIENT_SUMS = WEIGHT, GRADIENT, PRODUCT, PREVIOUS, AGREEMENT
+"""The columns of the kernel gradient_sums."""
 
 SLOPES: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": sign,
@@ -53,12 +53,13 @@ Use = tuple[int, str]
 
 
 class Part(NamedTuple):
-    """A part of the vector: its uses (what arrives at one layer leaves another), its shape, and how many rows of
-    SLOPE it sums over."""
+    """A part of the vector: its uses (what arrives at one layer leaves another), its shape, how many rows of SLOPE it
+    sums over, and whether it holds sums over blocks, a column for each use."""
 
     uses: tuple[Use, ...]
     shape: tuple[int, ...]
-    rows: int
+    rows: int = 0
+    sums: bool = False
 
 
 class Layout:
@@ -87,11 +88,12 @@ class Reading(NamedTuple):
         found: list[dict[str, Any]] = [{} for _ in self.layout.layers]
         rows: list[int] = [0] * len(found)
         start = 0
-        for uses, shape, count in self.layout.parts:
+        for uses, shape, count, sums in self.layout.parts:
             size = int(np.prod(shape, dtype=np.int64))
-            values = flat[start : start + size].reshape(shape)
+            part = flat[start : start + size].reshape(shape)
             start += size
-            for layer, measure in uses:
+            columns = part.sum(0) if sums else [part] * len(uses)
+            for (layer, measure), values in zip(uses, columns, strict=False):
                 if measure in WHOLE:
                     found[layer].setdefault(measure, []).append(values.reshape(-1))
                 else:
@@ -119,12 +121,11 @@ class Probe:
         self._model = model
         self._keep = keep
         self._layers: list[Layer] = layers_of(model)
-        self._taken: list[tuple[tuple[Use, ...], Tensor, int]] = []
+        self._taken: list[tuple[Part, Tensor]] = []
         self._outputs: dict[int, tuple[int, ...]] = {}
-        self._before: list[tuple[int, list[Any], Tensor]] = []  # layer, parameters, what they were before the update
+        self._before: list[tuple[int, Any, Tensor]] = []  # layer, parameter, what it was before the update
         self._handles: list[RemovableHandle] = []
         self._results: list[Tensor] = []
-        self._zero: dict[Any, Tensor] = {}
         self.complete = False
 
     @property
@@ -162,50 +163,38 @@ class Probe:
         with no_grad():
             for n, layer in enumerate(self._layers):
                 for p in layer.parameters.values():
-                    if p not in gradients:
+                    if p in gradients:
+                        self._measure_gradient(n, p, gradients[p], previous.get(p))
+                    else:
                         self._take(n, WEIGHT, square(p).sum())
-                for part in _parts([p for p in layer.parameters.values() if p in gradients]):
-                    weight, g = _joined(part, copy=True), _joined([gradients[p] for p in part])
-                    self._before.append((n, part, weight))
-                    self._take(n, WEIGHT, self._squares(weight))
-                    self._take(n, GRADIENT, self._squares(g))
-                    self._take(n, PRODUCT, l1_loss(weight * g, self._zeros(g), "sum"))
-                    if previous:
-                        before = _joined([previous[p] for p in part])
-                        self._take(n, PREVIOUS, self._squares(before))
-                        self._take(n, CHANGE, mse_loss(g, before, "sum"))
                 self._measure_silence(n, layer, gradients)
 
     def measure_update(self) -> None:
         """Measure by how much the parameters changed since their gradients were measured."""
         with no_grad():
-            for n, part, weight in self._before:
-                self._take(n, UPDATE, mse_loss(_joined(part), weight, "sum"))
+            for n, p, kept in self._before:
+                sums = update_sums(p, kept)
+                self._taken.append((Part(((n, UPDATE),), sums.shape, sums=True), sums))
 
     def reading(self) -> Reading:
         """What was measured."""
         self.detach()
         self._results.clear()
         facts = [self._facts(n, layer) for n, layer in enumerate(self._layers)]
-        parts = [Part(uses, tensor.shape, rows) for uses, tensor, rows in self._taken]
         with no_grad():
-            vector = cat([tensor.reshape(-1) for _, tensor, _ in self._taken])
-        return Reading(Layout(facts, parts), vector)
+            vector = cat([tensor.reshape(-1) for _, tensor in self._taken])
+        return Reading(Layout(facts, [part for part, _ in self._taken]), vector)
 
     # Single measures
 
-    def _squares(self, x: Tensor) -> Tensor:
-        """The sum of squares, in one pass over x."""
-        return mse_loss(x, self._zeros(x), "sum")
-
-    def _zeros(self, like: Tensor) -> Tensor:
-        key = like.shape, like.dtype
-        if key not in self._zero:
-            self._zero[key] = Tensor(np.zeros(*key))
-        return self._zero[key]
-
     def _take(self, layer: int, measure: str, tensor: Tensor, rows: int = 0) -> None:
-        self._taken.append((((layer, measure),), tensor, rows))
+        self._taken.append((Part(((layer, measure),), tensor.shape, rows), tensor))
+
+    def _measure_gradient(self, n: int, p: Any, g: Tensor, before: Tensor | None) -> None:
+        sums, kept = gradient_sums(p, g, before)
+        measures = GRADIENT_SUMS if before is not None else GRADIENT_SUMS[:3]
+        self._taken.append((Part(tuple((n, measure) for measure in measures), sums.shape, sums=True), sums))
+        self._before.append((n, p, kept))
 
     def _measure_activation(self, n: int, call: Call) -> None:
         if call.activated is None:
@@ -225,7 +214,8 @@ class Probe:
         def hook(g: Tensor) -> None:
             with no_grad():
                 rows = _as_rows(g)
-                self._taken.append((uses, absolute(rows).sum(0), 0))
+                units = absolute(rows).sum(0)
+                self._taken.append((Part(uses, units.shape), units))
                 for layer, measure in uses:
                     if measure == ARRIVING:
                         self._outputs[layer] = g.shape
@@ -254,19 +244,6 @@ def listen(place: Place, hook: Callable[[Tensor], Any]) -> RemovableHandle:
     if node.hooks is None:
         node.hooks = {}
     return RemovableHandle(node.hooks.setdefault(i, {}), hook)
-
-
-def _parts(parameters: list[Any]) -> list[list[Any]]:
-    """The parameters of a layer that are measured together: small ones, for which a call costs more than its work."""
-    small = [p for p in parameters if p.size <= SMALL]
-    return [[p] for p in parameters if p.size > SMALL] + ([small] if small else [])
-
-
-def _joined(tensors: list[Tensor], copy: bool = False) -> Tensor:
-    """The elements of all the tensors in one vector; of one tensor, that itself unless it is to be a copy."""
-    if len(tensors) > 1:
-        return cat([t.reshape(-1) for t in tensors])
-    return tensors[0].detach().clone() if copy else tensors[0]
 
 
 def _as_rows(x: Tensor) -> Tensor:

@@ -258,12 +258,12 @@ def _units_off(activation: str, measured: Measures) -> tuple[float | None, float
 
 
 def _cosine(measured: Measures) -> float | None:
-    """Of the angle between two gradients, by the law of cosines from their norms and that of their difference."""
-    if probe.CHANGE not in measured:
+    """Of the angle between two gradients."""
+    if probe.AGREEMENT not in measured:
         return None
-    now, before, change = (float(measured[m]) for m in (probe.GRADIENT, probe.PREVIOUS, probe.CHANGE))
-    norms = math.sqrt(now * before) if now * before >= 0 else math.nan
-    cosine = (now + before - change) / (2 * norms) if norms else math.nan
+    now, before, both = (float(measured[m]) for m in (probe.GRADIENT, probe.PREVIOUS, probe.AGREEMENT))
+    norms = math.sqrt(now) * math.sqrt(before)
+    cosine = both / norms if norms else math.nan
     return min(1.0, max(-1.0, cosine)) if math.isfinite(cosine) else None
 
 

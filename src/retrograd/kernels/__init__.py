@@ -20,6 +20,7 @@ FAMILIES = (
     "index",
     "linalg",
     "loss",
+    "measure",
     "product",
     "random",
     "reduction",

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...kernels import elementary
+from ...kernels.measure import BLOCK
 from ..interpreter import Arrays, Interpreter
 from .native import NULL, ffi, lib, out_of_memory, pointer
 
@@ -189,6 +190,15 @@ def _rmsprop(c: Call) -> Iterable[Encoded]:
     yield Encoded("RMSPROP_UPDATE", tuple(map(c.view, ("p", "g", "v", "velocity", "g_mean"))), (), numbers)
 
 
+def _gradient_sums(c: Call) -> Iterable[Encoded]:
+    operands = (c.output(0), c.output(1), *map(c.view, ("p", "g", "before")))
+    yield Encoded("GRADIENT_SUMS", operands, (c.get("block", BLOCK),))
+
+
+def _update_sums(c: Call) -> Iterable[Encoded]:
+    yield Encoded("UPDATE_SUMS", (c.output(0), c.view("p"), c.view("kept")), (c.get("block", BLOCK),))
+
+
 def _dropout(c: Call) -> Iterable[Encoded]:
     yield Encoded("DROPOUT", (c.output(0), c.view("x")), (), (c["p"], c["key"], c["offset"]))
 
@@ -263,6 +273,8 @@ _ENCODERS: dict[str, Encoder] = {
     "sgd_update": _sgd,
     "adam_update": _adam,
     "rmsprop_update": _rmsprop,
+    "gradient_sums": _gradient_sums,
+    "update_sums": _update_sums,
     "dropout": _dropout,
     "random_uniform": _random_uniform,
     "clamp": _clamp,

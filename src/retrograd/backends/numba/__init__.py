@@ -11,7 +11,7 @@ import importlib
 
 from ..registry import Backend, BackendUnavailable
 
-FAMILIES = ("product", "activation", "reduction", "loss", "update", "random", "index")
+FAMILIES = ("product", "activation", "reduction", "loss", "update", "measure", "random", "index")
 
 
 def load() -> Backend:

@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numba import types
 
-from . import loss, product, random, reduction, update
+from . import loss, measure, product, random, reduction, update
 from .activation import IDENTITY, fused_backward, fused_forward
 from .index import scatter_rows
 from .jit import core, inlined
@@ -246,6 +246,39 @@ def centered_rmsprop_with_momentum(dtype, record, start, rows):
     """The same with velocity and the mean gradient after v."""
     n = integer(record, 0)
     return _rmsprop(dtype, record, start, vector(dtype, record, 3, start, n), vector(dtype, record, 4, start, n))
+
+
+# Measures: a parameter and what it is measured against; elements, elements of a block
+
+
+@inlined
+def _gradient_sums(dtype, record, start, sums_at, before):
+    n, block = integer(record, 0), integer(record, 1)
+    p, g = vector(dtype, record, 0, start, n), vector(dtype, record, 1, start, n)
+    sums = matrix(dtype, record, sums_at, start, (n + block - 1) // block, 5)
+    measure.gradient(p, g, before, block, sums, vector(dtype, record, sums_at + 1, start, n))
+    return 0
+
+
+@inlined
+def gradient_sums(dtype, record, start, rows):
+    """p, g, sums, kept."""
+    return _gradient_sums(dtype, record, start, 2, None)
+
+
+@inlined
+def gradient_sums_with_before(dtype, record, start, rows):
+    """p, g, before, sums, kept."""
+    return _gradient_sums(dtype, record, start, 3, vector(dtype, record, 2, start, integer(record, 0)))
+
+
+@inlined
+def update_sums(dtype, record, start, rows):
+    """p, kept, sums."""
+    n, block = integer(record, 0), integer(record, 1)
+    p, kept = vector(dtype, record, 0, start, n), vector(dtype, record, 1, start, n)
+    measure.update(p, kept, block, matrix(dtype, record, 2, start, (n + block - 1) // block, 1))
+    return 0
 
 
 # Reductions: x, y; [before], [along], after: x has the shape (before, along, after) and is reduced over its middle axis

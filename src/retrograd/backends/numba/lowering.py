@@ -647,6 +647,24 @@ def _rmsprop(low: Lowering, call: Call) -> None:
     _update(low, call, name, ("v", "velocity", "g_mean"), (), "lr alpha eps weight_decay momentum")
 
 
+def _sums(low: Lowering, call: Call, name: str, given: tuple[str, ...]) -> None:
+    views = [low.plain(call, a) for a in given]
+    made = [low.made(call, n) for n in range(len(call.outputs))]
+    integers = [math.prod(views[0].shape), call.arguments["block"]]
+    low.entry(call, name, _floating(call, *views), [*views, *made], integers)
+
+
+def _gradient_sums(low: Lowering, call: Call) -> None:
+    if call.arguments["before"] is None:
+        _sums(low, call, "gradient_sums", ("p", "g"))
+    else:
+        _sums(low, call, "gradient_sums_with_before", ("p", "g", "before"))
+
+
+def _update_sums(low: Lowering, call: Call) -> None:
+    _sums(low, call, "update_sums", ("p", "kept"))
+
+
 def _reduction(low: Lowering, call: Call, name: str = "") -> None:
     x, axes = low.given(call, "x"), tuple(call.arguments["axes"])
     if axes and axes[-1] - axes[0] >= len(axes):  # they are not neighbours: those that are reduced go last
@@ -747,6 +765,8 @@ _LOWERINGS: dict[str, Callable[[Lowering, Call], None]] = {
     "sgd_update": _sgd,
     "adam_update": _adam,
     "rmsprop_update": _rmsprop,
+    "gradient_sums": _gradient_sums,
+    "update_sums": _update_sums,
     **dict.fromkeys(("sum", "amax", "amin", "argmax", "argmin", "logsumexp"), _reduction),
     **dict.fromkeys(("softmax", "log_softmax", "softmax_backward", "log_softmax_backward"), _softmax),
     **dict.fromkeys(("random_bits", "random_uniform"), _draw),

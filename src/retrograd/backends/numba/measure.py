@@ -1,0 +1,55 @@
+"""What training is measured by: sums over a parameter, its gradient and its update."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...kernels import measure as reference
+from ...kernels.measure import BLOCK, blocks
+from ...kernels.spec import Array
+from .jit import FLOATS, core, flat, plus
+
+__all__ = ["gradient_sums", "update_sums"]
+
+
+def gradient_sums(p: Array, g: Array, before: Array | None = None, block: int = BLOCK) -> tuple[Array, Array]:
+    if p.dtype not in FLOATS:
+        return reference.gradient_sums.reference(p, g, before, block)
+    sums, kept = np.empty((blocks(p.size, block), 5), p.dtype), np.empty(p.shape, p.dtype)
+    gradient(flat(p), flat(g), None if before is None else flat(before), block, sums, kept.ravel())
+    return sums, kept
+
+
+def update_sums(p: Array, kept: Array, block: int = BLOCK) -> Array:
+    if p.dtype not in FLOATS:
+        return reference.update_sums.reference(p, kept, block)
+    sums = np.empty((blocks(p.size, block), 1), p.dtype)
+    update(flat(p), flat(kept), block, sums)
+    return sums
+
+
+@core
+def gradient(p, g, before, block, sums, kept):
+    """The sums of each block, (blocks, 5), and kept = p; before may be None."""
+    zero = p.dtype.type(0)
+    for b in range(len(sums)):
+        weight, gradient, product, earlier, both = zero, zero, zero, zero, zero
+        for i in range(b * block, min(p.size, (b + 1) * block)):
+            kept[i] = p[i]
+            weight = plus(weight, p[i] * p[i])
+            gradient = plus(gradient, g[i] * g[i])
+            product = plus(product, abs(p[i] * g[i]))
+            if before is not None:
+                earlier = plus(earlier, before[i] * before[i])
+                both = plus(both, g[i] * before[i])
+        sums[b, 0], sums[b, 1], sums[b, 2], sums[b, 3], sums[b, 4] = weight, gradient, product, earlier, both
+
+
+@core
+def update(p, kept, block, sums):
+    """The sum of each block, (blocks, 1)."""
+    for b in range(len(sums)):
+        total = p.dtype.type(0)
+        for i in range(b * block, min(p.size, (b + 1) * block)):
+            total = plus(total, (p[i] - kept[i]) * (p[i] - kept[i]))
+        sums[b, 0] = total
