@@ -1,29 +1,28 @@
-"""What watching a compiled training costs: ten steps with rg.inspect.watch(every=10) beside ten without.
+"""What watching a compiled training costs: ten steps with rg.inspect.watch(every=10) beside ten of the same step without.
 
-python -m benchmarks.watching
+python -m benchmarks.watching [backend]
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable
+import sys
+from statistics import median
+from time import perf_counter
 
 import retrograd as rg
 import retrograd.nn.functional as F
 from retrograd import nn, optim
 
-from .timing import best_in_turn
-
-SHAPES = ((64, 64), (64, 256), (64, 1024), (128, 64), (128, 256), (256, 256))
+SHAPES = ((64, 32), (64, 64), (64, 128), (64, 256), (64, 512), (128, 32), (128, 64), (128, 256), (256, 64), (256, 256))
 """Width of the three hidden layers, and rows of a batch."""
+ROUNDS = 100
 
 
-def ten_steps(width: int, rows: int, stack: contextlib.ExitStack | None) -> Callable[[], None]:
-    """Ten steps of a classifier's training with Adam; watched until the stack closes, if one is given."""
+def training(width: int, rows: int) -> tuple[nn.Module, rg.program.step.CompiledStep, rg.Tensor, rg.Tensor]:
+    """A classifier, its compiled step with Adam, and a batch."""
     hidden = [layer for _ in range(3) for layer in (nn.Linear(width, width), nn.ReLU())]
     model = nn.Sequential(*hidden, nn.Linear(width, 10))
     optimizer = optim.Adam(model.parameters())
-    x, y = rg.randn(rows, width), rg.randint(0, 10, (rows,))
 
     @rg.compile
     def step(x: rg.Tensor, y: rg.Tensor) -> rg.Tensor:
@@ -33,24 +32,36 @@ def ten_steps(width: int, rows: int, stack: contextlib.ExitStack | None) -> Call
         optimizer.step()
         return loss
 
-    if stack is not None:
-        stack.enter_context(rg.inspect.watch(model, every=10))
-
-    def ten() -> None:
-        for _ in range(10):
-            step(x, y)
-
-    return ten
+    return model, step, rg.randn(rows, width), rg.randint(0, 10, (rows,))
 
 
 def main() -> None:
-    print("width   rows   plain      watched")
-    for width, rows in SHAPES:
-        with contextlib.ExitStack() as stack:
-            functions = {"plain": ten_steps(width, rows, None), "watched": ten_steps(width, rows, stack)}
-            best = best_in_turn(functions, rounds=200)
-        plain, watched = best["plain"] / 10, best["watched"] / 10
-        print(f"{width:5} {rows:6}   {plain * 1e6:5.0f} us   + {watched / plain - 1:.1%}")
+    with rg.backends.use(*sys.argv[1:2] or ["auto"]):
+        print("width   rows   plain        observed   ten steps")
+        for width, rows in SHAPES:
+            model, step, x, y = training(width, rows)
+            plain, observed, both = [], [], []
+            for _ in range(ROUNDS):
+                # (each begins with a step that finds the caches as the others left them)
+                step(x, y)
+                start = perf_counter()
+                for _ in range(10):
+                    step(x, y)
+                plain.append((perf_counter() - start) / 10)
+                with rg.inspect.watch(model, every=10):
+                    for _ in range(10):
+                        step(x, y)
+                    start = perf_counter()
+                    step(x, y)
+                    first = perf_counter()
+                    for _ in range(9):
+                        step(x, y)
+                    end = perf_counter()
+                observed.append(first - start)
+                both.append((end - start) / 10)
+            extra = median(b / p for b, p in zip(both, plain, strict=True)) - 1
+            costs = median(o / p for o, p in zip(observed, plain, strict=True))
+            print(f"{width:5} {rows:6}   {median(plain) * 1e6:5.0f} us   x {costs:5.2f}      {extra:+5.1%}", flush=True)
 
 
 if __name__ == "__main__":

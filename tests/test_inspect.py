@@ -57,12 +57,13 @@ def batch(rows: int = 16, dtype: Any = np.float32) -> tuple[np.ndarray, np.ndarr
     return generator.standard_normal((rows, 4)).astype(dtype), generator.integers(0, 3, rows)
 
 
-def training(model: nn.Module, compiled: bool) -> Callable[..., rg.Tensor]:
+def training(model: nn.Module, compiled: bool, clears: bool = True) -> Callable[..., rg.Tensor]:
     optimizer = optim.Adam(model.parameters(), lr=1e-2)
 
     def step(x: rg.Tensor, y: rg.Tensor) -> rg.Tensor:
         loss = F.cross_entropy(model(x), y)
-        optimizer.zero_grad()
+        if clears:
+            optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         return loss
@@ -182,15 +183,16 @@ def test_a_watch_measures_what_numpy_measures(backend: str, compiled: bool) -> N
     assert watch.reports[0].layers[0].cosine is None
 
 
-@pytest.mark.parametrize("way", ["compiled", "run"])
-def test_compiled_equals_eager(backend: str, way: str) -> None:
+@pytest.mark.parametrize("every", [1, 3])
+@pytest.mark.parametrize("way", ["compiled", "run", "adding gradients up"])
+def test_compiled_equals_eager(backend: str, way: str, every: int) -> None:
     x, y = batch(64)
     watches = []
     for compiled in (False, True):
         rg.manual_seed(5)
         model = network()
-        step = training(model, compiled)
-        with inspect.watch(model, every=3) as watch:
+        step = training(model, compiled, clears=way != "adding gradients up")
+        with inspect.watch(model, every=every) as watch:
             if compiled and way == "run":
                 step.run(x, y, batch_size=16, epochs=2)
             else:
@@ -199,7 +201,7 @@ def test_compiled_equals_eager(backend: str, way: str) -> None:
                         step(rg.tensor(x[start : start + 16]), rg.tensor(y[start : start + 16]))
         watches.append(watch)
     eager, traced = watches
-    assert eager.steps == traced.steps == [0, 3, 6]
+    assert eager.steps == traced.steps == list(range(0, 8, every))
     for ours, theirs in zip(eager.reports, traced.reports, strict=True):
         assert ours.verdict == theirs.verdict
         for a, b in zip(ours.layers, theirs.layers, strict=True):
@@ -269,6 +271,22 @@ def test_watching_changes_no_result_and_costs_no_program_between() -> None:
         weights.append(np.concatenate([p.detach().numpy().ravel() for p in model.parameters()]))
     np.testing.assert_array_equal(*weights)
     assert calls == plain
+
+
+def test_a_second_watch_makes_no_second_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    traces: list[Any] = []
+    trace = rg.program.step.CompiledStep._trace
+    monkeypatch.setattr(rg.program.step.CompiledStep, "_trace", lambda *a: traces.append(a) or trace(*a))
+    model = network()
+    step, (x, y) = training(model, True), batch(32)
+    for made in (2, 0, 0):  # an observed program and one for the calls between
+        traces.clear()
+        with inspect.watch(model, every=2) as watch:
+            for _ in range(5):
+                step(x, y)
+        assert watch.steps == [0, 2, 4]
+        assert len(traces) == made
+    assert watch.reports[1].layers[0].cosine is not None
 
 
 @given(rows=st.integers(1, 6), seed=st.integers(0, 99))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Hashable, Mapping
 from types import TracebackType
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from ..kernels.spec import active
+from ..kernels.spec import Array, active, revision
 from ..nn.module import Module
 from ..optim.optimizer import (
     Optimizer,
@@ -47,7 +47,10 @@ class Watch(Observer):
         self._calls: dict[Any, int] = {}  # of each compiled step: its calls until the one to measure next
         self._waits: dict[Any, float] = {}  # and how many of them are still to come
         self._probe: Probe | None = None
-        self._previous: dict[Tensor, Tensor] = {}
+        self._known: list[Any] = []  # the parameters, as they are at this revision
+        self._known_at = -1
+        self._previous: Mapping[Any, Tensor] = {}  # what the gradients were after the step before
+        self._missing: dict[Any, Array] = {}  # what stands for those that were not there
         self._remembered = False
         self._updated = False
         self._tracing = False
@@ -121,6 +124,8 @@ class Watch(Observer):
                 self._probe.attach(results)
             listen(results[0].edge, self._after_sweep)
 
+    _after_forward.traced_as = "watch"  # type: ignore[attr-defined]
+
     def _after_sweep(self, g: Tensor) -> None:
         """A backward pass comes by: the next forward pass begins another step."""
         self._swept = True
@@ -178,13 +183,20 @@ class Watch(Observer):
     def _remember_gradients(self) -> None:
         """Keep the gradients of the step before a measured one."""
         self._remembered = True
-        if not self._previous:
-            self._previous = {p: Tensor(np.full(p.shape, np.nan, p.dtype)) for p in self._parameters()}
-        for p, kept in self._previous.items():
-            np.copyto(kept.array, math.nan if p.grad is None else p.grad.array)
+        self._previous = {p: Tensor(self._gradient(p).copy()) for p in self._parameters()}
+
+    def _gradient(self, p: Any) -> Array:
+        """The parameter's gradient, or numbers that are none."""
+        if p.grad is not None:
+            return p.grad.array
+        if p not in self._missing:
+            self._missing[p] = np.full(p.shape, np.nan, p.dtype)
+        return self._missing[p]
 
     def _parameters(self) -> list[Any]:
-        return list(self._model.parameters())
+        if self._known_at != revision[0]:
+            self._known, self._known_at = list(self._model.parameters()), revision[0]
+        return self._known
 
     # Compiled steps
 
@@ -195,21 +207,24 @@ class Watch(Observer):
         self._waits[step] -= calls
         self._latest_measured = False
 
-    def observe(self, function: Callable[..., Any]) -> Callable[..., tuple[Any, Any]]:
-        def observed(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
-            self._probe, self._tracing = Probe(self._model, self._histograms), True
-            try:
-                returned = function(*args, **kwargs)
-                return returned, self._read() if self._probe.swept else None
-            finally:
-                self._probe.detach()
-                self._probe, self._tracing = None, False
+    def key(self) -> Hashable:
+        return Watch, self._model, self._histograms
 
-        return observed
+    def observe(self, function: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        parameters = self._parameters()
+        count, kept = len(args) - len(parameters), self._previous
+        self._previous = dict(zip(parameters, args[count:], strict=True))
+        self._probe, self._tracing = Probe(self._model, self._histograms), True
+        try:
+            returned = function(*args[:count], **kwargs)
+            return returned, self._read() if self._probe.swept else None
+        finally:
+            self._probe.detach()
+            self._probe, self._tracing, self._previous = None, False, kept
 
-    def prepare(self, step: Any) -> None:
+    def prepare(self, step: Any) -> list[Array]:
         self._finish()
-        self._remember_gradients()
+        return [self._gradient(p) if p.grad is None else p.grad.array for p in self._parameters()]
 
     def receive(self, step: Any, reading: Any) -> None:
         if reading is None:

@@ -1,7 +1,7 @@
 """What training is measured by: sums over a parameter, its gradient and its update, in one pass over each.
 
-Sums are taken over blocks of `block` elements, in C order, the last block having what is left: so threads can share them
-out and give the same bits however many there are, and whoever adds the blocks up chooses the precision.
+Sums are taken over blocks of `block` elements, in C order, the last block having what is left: so threads can share
+them out and give the same bits however many there are, and whoever adds the blocks up chooses the precision.
 """
 
 from __future__ import annotations

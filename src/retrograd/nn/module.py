@@ -85,7 +85,9 @@ class Module:
 
     def _form(self) -> tuple[Any, ...]:
         """What decides how the module runs: its mode, its members and its hooks."""
-        return self.training, [id(self.__dict__[name]) for name in self._registered], *self._forward_hooks
+        # hooks that say so leave the same in a program, whichever of them it is
+        hooks = [getattr(hook, "traced_as", number) for number, hook in self._forward_hooks.items()]
+        return self.training, [id(self.__dict__[name]) for name in self._registered], hooks
 
     def _call_with_hooks(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         for hook in list(self._forward_pre_hooks.values()):

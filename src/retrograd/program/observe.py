@@ -6,8 +6,10 @@ one, at no cost.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
+
+from ..kernels.spec import Array
 
 
 class Observer:
@@ -21,12 +23,20 @@ class Observer:
         """So many calls of the step run unobserved."""
         raise NotImplementedError
 
-    def observe(self, function: Callable[..., Any]) -> Callable[..., tuple[Any, Any]]:
-        """The step's function with ops of the observer's own: returns what the function does, and a reading."""
+    def key(self) -> Hashable:
+        """Equal for observers that make the same program of a step; it is kept for those that come after."""
         raise NotImplementedError
 
-    def prepare(self, step: Any) -> None:
-        """An observed call of the step is about to be traced or run."""
+    def observe(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        """Call the step's function with ops of the observer's own; returns what the function does, and a reading.
+
+        Its last arguments are the observer's: what prepare() gave.
+        """
+        raise NotImplementedError
+
+    def prepare(self, step: Any) -> list[Array]:
+        """An observed call of the step is about to be traced or run. Returns arrays that it is to read, as they are
+        before the call."""
         raise NotImplementedError
 
     def receive(self, step: Any, reading: Any) -> None:

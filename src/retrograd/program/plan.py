@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,8 @@ from .containers import map_arrays
 from .ir import HELD, RESULT, TEMPORARY, Operand, Program, c_strides
 from .trace import Traced, Tracer
 
-COPIED = 1024
-"""A single result of up to so many elements is made in one place, which the backend has to be told once, and copied."""
+COPIED = 4096
+"""A result of up to so many elements is made in one place, which the backend has to be told once, and copied."""
 
 
 class Plan:
@@ -29,13 +30,13 @@ class Plan:
         gradients: the leaves whose grad the step makes, each with the tensor that holds it from step to step.
 
     Attributes:
+        written: the ids of the arrays outside the step that its program changes.
         loaded: the program as the backend in force runs it.
         pace: seconds that a step took lately, where many ran in one call; infinite before.
     """
 
     def __init__(self, tracer: Tracer, program: Program, returned: Any, gradients: list[tuple[Tensor, Tensor]]) -> None:
         self.program = program
-        self._returned = returned
         self._gradients = gradients
         self._guards = tracer.guards
         self._reads = tracer.reads
@@ -44,6 +45,7 @@ class Plan:
         self._memory = [(t, t.array) for t in leaves]
         written = {id(o.buffer.array) for i in program.instructions for o in i.written() if o.buffer.role == HELD}
         made = {id(leaf) for leaf, _ in gradients}
+        self.written = frozenset(written)
         self._entry_grads = [
             (t, g)
             for t, g in tracer.entry_grads
@@ -53,8 +55,9 @@ class Plan:
         self._lock = threading.Lock()  # one arena, one place for results
         self._acquire, self._release = self._lock.acquire, self._lock.release
         self.pace = math.inf
-        self._one_copied = type(returned) is Result and program.results[0].size <= COPIED
-        self._results = [np.empty(o.shape, o.dtype) for o in program.results if self._one_copied]
+        self._places = [np.empty(o.shape, o.dtype) if o.size <= COPIED else None for o in program.results]
+        self._one_copied = type(returned) is Result and self._places[0] is not None
+        self._build = _builder(returned)
         self._load()
         self._numbers = _numbers(self._reads)
         self._revision = -1  # the trace itself may have changed what it depended on
@@ -88,8 +91,8 @@ class Plan:
         if self._one_copied:  # the usual case, written out: on a small network each microsecond here is seen
             self._acquire()
             try:
-                self.loaded.run(inputs, self._results, self.numbers() if self._host_calls else self._numbers)
-                loss = self._results[0].copy()
+                self.loaded.run(inputs, self._places, self.numbers() if self._host_calls else self._numbers)
+                loss = self._places[0].copy()
             finally:
                 self._release()
             for version in self._versions:
@@ -97,9 +100,13 @@ class Plan:
             for leaf, gradient in self._gradients:
                 leaf.grad = gradient
             return Tensor(loss)
-        made = [np.empty(o.shape, o.dtype) for o in self.program.results]
-        self.run_into(inputs, made)
-        return map_results(self._returned, made)
+        places = self._places
+        results = [np.empty(o.shape, o.dtype) if p is None else p for o, p in zip(self.program.results, places)]  # noqa: B905
+        with self._lock:
+            self.loaded.run(inputs, results, self.numbers() if self._host_calls else self._numbers)
+            results = [r if p is None else r.copy() for r, p in zip(results, places)]  # noqa: B905
+        self.finish()
+        return self._build(results)
 
     def run_into(self, inputs: list[Array], results: list[Array]) -> None:
         """One step, its results into the arrays given."""
@@ -140,17 +147,20 @@ class Result:
         self.n = n
 
 
-def map_results(returned: Any, results: list[Array]) -> Any:
-    """What the step returns, with tensors in the places of the results."""
+def _builder(returned: Any) -> Callable[[list[Array]], Any]:
+    """What makes of the results what the step returns, with tensors in their places."""
     if isinstance(returned, Result):
-        return Tensor(results[returned.n])
-    if isinstance(returned, tuple) and hasattr(returned, "_fields"):
-        return type(returned)(*(map_results(r, results) for r in returned))
+        n = returned.n
+        return lambda results: Tensor(results[n])
     if isinstance(returned, (tuple, list)):
-        return type(returned)(map_results(r, results) for r in returned)
+        make, parts = type(returned), [_builder(r) for r in returned]
+        if hasattr(make, "_fields"):
+            return lambda results: make(*[part(results) for part in parts])
+        return lambda results: make([part(results) for part in parts])
     if isinstance(returned, dict):
-        return {k: map_results(r, results) for k, r in returned.items()}
-    return returned
+        named = {k: _builder(r) for k, r in returned.items()}
+        return lambda results: {k: part(results) for k, part in named.items()}
+    return lambda results: returned
 
 
 def place_results(returned: Any, tracer: Tracer, results: list[Operand]) -> Any:

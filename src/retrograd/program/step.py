@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,7 @@ class CompiledStep:
         self._latest_inputs: list[Array] | None = None  # where all arguments are arrays
         self._latest_recording = True
         self._observers: Sequence[Observer] = observers
-        self._observed: dict[Observer, CompiledStep] = {}
+        self._observed: dict[Hashable, ObservedStep] = {}
 
     @property
     def program(self) -> Program:
@@ -80,14 +81,12 @@ class CompiledStep:
         return self.plan(args, kwargs, inputs).run(inputs)
 
     def _observed_call(self, observer: Observer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        step = self._observed.get(observer)
+        step = self._observed.get(observer.key())
         if step is None:
-            function = functools.wraps(self._function)(observer.observe(self._function))
-            step = CompiledStep(function, self._passes, self._cache_size, self._slice_rows)
-            step._observers = ()
-            self._observed = {o: s for o, s in self._observed.items() if o in observers} | {observer: step}
-        observer.prepare(self)
-        returned, reading = step(*args, **kwargs)
+            step = self._observed[observer.key()] = ObservedStep(
+                self._function, self._passes, self._cache_size, self._slice_rows
+            )
+        returned, reading = step.observed_by(observer, observer.prepare(self), args, kwargs)
         observer.receive(self, reading)
         return returned
 
@@ -212,6 +211,36 @@ def _of_same_form(args: Sequence[Any], known: list[Array]) -> list[Array] | None
             return None
         arrays.append(array if array.flags.c_contiguous else array_of(array))
     return arrays
+
+
+class ObservedStep(CompiledStep):
+    """A step with an observer's ops around it: its programs serve all observers of one key."""
+
+    def __init__(
+        self, function: Callable[..., Any], passes: tuple[str, ...], cache_size: int, slice_rows: int | None
+    ) -> None:
+        observed = functools.wraps(function)(lambda *args, **kwargs: self._observer.observe(function, *args, **kwargs))
+        super().__init__(observed, passes, cache_size, slice_rows)
+        self._observers = ()
+        self._observer = Observer()
+        self._given: list[Array] = []
+        self._apart = False  # whether the latest program leaves what was given alone
+
+    def observed_by(
+        self, observer: Observer, given: list[Array], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Any, Any]:
+        """One call; what the observer gave is copied where the program may write to that memory before it reads it."""
+        self._observer = observer
+        if self._apart and len(given) == len(self._given) and all(map(is_, given, self._given)) and self._repeats(args):
+            return self(*args, *given, **kwargs)
+        returned = self(*args, *[a.copy() for a in given], **kwargs)
+        self._given = given
+        self._apart = self._latest_inputs is not None and self._latest.written.isdisjoint(map(id, given))
+        return returned
+
+    def _repeats(self, args: tuple[Any, ...]) -> bool:
+        """Whether a call with these arguments, and no others, runs the latest program."""
+        return _of_same_form(args, self._latest_inputs) is not None and self._latest.valid()
 
 
 def compile(
