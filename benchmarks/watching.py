@@ -15,7 +15,7 @@ from retrograd import nn, optim
 
 SHAPES = ((64, 32), (64, 64), (64, 128), (64, 256), (64, 512), (128, 32), (128, 64), (128, 256), (256, 64), (256, 256))
 """Width of the three hidden layers, and rows of a batch."""
-ROUNDS = 100
+ROUNDS = 50
 
 
 def training(width: int, rows: int) -> tuple[nn.Module, rg.program.step.CompiledStep, rg.Tensor, rg.Tensor]:
@@ -42,14 +42,13 @@ def main() -> None:
             model, step, x, y = training(width, rows)
             plain, observed, both = [], [], []
             for _ in range(ROUNDS):
-                # (each begins with a step that finds the caches as the others left them)
-                step(x, y)
+                step(x, y)  # which finds the caches as the others left them
                 start = perf_counter()
                 for _ in range(10):
                     step(x, y)
                 plain.append((perf_counter() - start) / 10)
                 with rg.inspect.watch(model, every=10):
-                    for _ in range(10):
+                    for _ in range(20):
                         step(x, y)
                     start = perf_counter()
                     step(x, y)
