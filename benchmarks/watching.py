@@ -1,4 +1,4 @@
-"""What watching a compiled training costs: ten steps with rg.inspect.watch(every=10) beside ten of the same step without.
+"""What watching a compiled training costs: ten steps with rg.inspect.watch(every=10) beside ten without.
 
 python -m benchmarks.watching [backend]
 """
