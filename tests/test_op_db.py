@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 import retrograd as rg
 
@@ -24,6 +25,8 @@ from torch.autograd import forward_ad  # noqa: E402
 from torch.testing._internal.common_methods_invocations import op_db  # noqa: E402
 
 import retrograd.nn.functional as F  # noqa: E402
+
+settings.load_profile("retrograd")  # PyTorch's module has loaded one of its own
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # PyTorch's own
 
