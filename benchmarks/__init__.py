@@ -1,5 +1,6 @@
-"""Benchmarks: an asv suite (kernels, steps, imports), and two scripts: `python -m benchmarks.peers` compares training
-steps with other libraries', `python -m benchmarks.footprint` measures an installation.
+"""Benchmarks: an asv suite (kernels, steps, derivatives, imports), and scripts: `python -m benchmarks.peers` compares
+training steps with other libraries', `python -m benchmarks.footprint` measures an installation, and
+`python -m benchmarks.derivatives` prints what a derivative costs beside its function.
 
 retrograd is imported only inside functions: asv imports these modules once and forks for each measurement, and a
 fork should start its own threads; peers.py limits the threads before it loads anything that has some.

@@ -97,6 +97,40 @@ def test_all_orders_of_modes_give_one_hessian(backend: str) -> None:
     close(rg.compile(rg.hessian(f))(x), expected)
 
 
+@pytest.mark.parametrize("activation", [None, "relu", "tanh", "sigmoid", "gelu"])
+def test_hessian_vector_products_of_layers(backend: str, activation: str | None) -> None:
+    """By all the weights and by each alone, in three ways, compiled, and with a history."""
+    random = np.random.default_rng(0)
+    draw = lambda *shape: rg.from_numpy(random.standard_normal(shape))  # noqa: E731
+    x, y = draw(6, 3), draw(6, 2)
+    weights, direction = ({"v": draw(4, 3), "b": draw(4), "w": draw(2, 4)} for _ in range(2))
+
+    def loss(p: Any) -> rg.Tensor:
+        return F.mse_loss(F.linear(F.linear(x, p["v"], p["b"], activation), p["w"]), y)
+
+    def along(g: Any, t: Any) -> rg.Tensor:
+        return sum(((g[name] * t[name]).sum() for name in g), f64(0.0).sum())
+
+    chosen = [list(weights), *([name] for name in weights)]
+    for names in chosen:
+        p, t = ({name: tensors[name] for name in names} for tensors in (weights, direction))
+        f = lambda p: loss(weights | p)  # noqa: E731
+        product = lambda p, t: rg.hvp(f, p, t)  # noqa: B023, E731
+        expected = rg.grad(lambda p: along(rg.grad(f)(p), t))(p)  # noqa: B023
+        forward = rg.jvp(rg.grad(f), (p,), (t,))[1]
+        recorded = rg.hvp(f, {name: q.clone().requires_grad_() for name, q in p.items()}, t)
+        for found in (product(p, t), rg.compile(product)(p, t), forward, recorded):
+            for name in names:
+                close(found[name], expected[name])
+        third = rg.grad(lambda p: along(product(p, t), t))(p)  # noqa: B023
+        for name, q in rg.jvp(lambda p: rg.grad(lambda p: along(rg.grad(f)(p), t))(p), (p,), (t,))[1].items():  # noqa: B023
+            close(third[name], q)
+
+
+def test_floats_in_containers_are_differentiated_by() -> None:
+    assert rg.grad(lambda p: p["a"] ** 2 * p["n"])({"a": 3.0, "n": 2})["a"].item() == 12
+
+
 def test_wide_matrices_are_made_of_several_sweeps() -> None:
     a = np.random.default_rng(0).standard_normal((150, 70))
 
@@ -384,6 +418,8 @@ def test_anomalies_name_op_layer_and_line(backend: str) -> None:
                 y.sum().backward(retain_graph=True, create_graph=create_graph)
         with raises_anomaly("<Sqrt of"):
             rg.grad(lambda x: x.sqrt().sum())(x)
+        with raises_anomaly(r"forward mode: <Sqrt of \(2,\)> gave the tangent of output 0 1 infinite .*first at \[1\]"):
+            rg.jvp(rg.sqrt, (x.detach(),), (f64(1.0, 1.0),))
     assert x.grad.tolist() == [2 * np.exp(2), 2]
     with rg.detect_anomaly(infinite=False):
         assert rg.log(f64(0.0)).item() == -np.inf
@@ -655,7 +691,11 @@ class Refusal(NamedTuple):
 X = f64(1.0, 2.0)
 REFUSALS = [
     Refusal(lambda: rg.grad(rg.sum)(rg.tensor([1, 2])), TypeError, r"grad: .*int64 and shape \(2,\); only floating"),
-    Refusal(lambda: rg.grad(rg.sum)(np.ones(2, complex)), TypeError, "grad: .*complex128 .*only floating"),
+    Refusal(
+        lambda: rg.grad(rg.sum)(np.ones(2, complex)),
+        TypeError,
+        "grad: .*complex128 .*only floating.*real and imaginary",
+    ),
     Refusal(lambda: rg.grad(rg.sum)(3), TypeError, "grad: cannot differentiate by a int; expected a floating"),
     Refusal(lambda: rg.grad(rg.exp)(X), RuntimeError, r"grad: .*returned float64 of shape \(2,\).*rg.jacobian"),
     Refusal(lambda: rg.grad(lambda x: 1.0)(X), RuntimeError, "grad: the function returned float, expected"),
@@ -703,6 +743,11 @@ REFUSALS = [
     Refusal(lambda: rg.check_grad(rg.sum, X, modes=("up",)), ValueError, "check_grad: modes are"),
     Refusal(lambda: rg.per_sample_grad(rg.sum, X, X, f64(1.0)), ValueError, r"equally many rows, got \[\(2,\), \(\)\]"),
     Refusal(lambda: rg.per_sample_grad(lambda w, x: w, X, X), RuntimeError, r"per_sample_grad: .*shape \(2,\)"),
+    Refusal(
+        lambda: rg.grad(lambda w: rg.per_sample_grad(lambda w, x: (w * x).sum(), w, X).sum())(X),
+        NotImplementedError,
+        r"per_sample_grad: a tensor of shape \(2,\) has a history, .*differentiated by it.*detach\(\)",
+    ),
     Refusal(
         lambda: rg.per_sample_grad(lambda w, x: w.sum() if x > 0 else w.max(), X, X),
         RuntimeError,

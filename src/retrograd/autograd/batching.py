@@ -20,7 +20,7 @@ from ..program.containers import map_arrays
 from ..tape import Cotangents, enable_grad, now, state
 from ..tensor import ArrayCotangents, Tensor
 from .graph import Region, place
-from .recording import check_inputs, flat, like
+from .recording import check_inputs, flat, is_differentiated, like
 from .reverse import gradients
 
 
@@ -332,7 +332,8 @@ def per_sample_grad(loss_fn: Callable[..., Any], params: Any, *data: Any) -> Any
 
     The function runs once, with each of its kernels on all rows together; a kernel without a rule for that (sorting,
     scans, linear algebra) runs row after row. The function sees the shapes of one row, and cannot look at values;
-    what it draws at random is the same for all rows. The gradients have no history.
+    what it draws at random is the same for all rows. The gradients have no history: they cannot be differentiated
+    again, and what would ask for that is refused.
 
     Args:
         loss_fn: loss_fn(params, *row) gives a tensor of one element, the loss of one row.
@@ -345,7 +346,8 @@ def per_sample_grad(loss_fn: Callable[..., Any], params: Any, *data: Any) -> Any
 
     Raises:
         ValueError: the numbers of rows differ, or there are none. TypeError: a parameter is not floating.
-        RuntimeError: loss_fn gives no tensor of one element, or looks at a value.
+        RuntimeError: loss_fn gives no tensor of one element, or looks at a value. NotImplementedError: a parameter or
+            the data has a history, while recording.
 
     Example:
         >>> import retrograd as rg
@@ -355,6 +357,13 @@ def per_sample_grad(loss_fn: Callable[..., Any], params: Any, *data: Any) -> Any
                 [0., 4.]])
     """
     check_inputs("per_sample_grad", params)
+    for t in flat((params, data)):
+        if state.recording and is_differentiated(t):
+            raise NotImplementedError(
+                f"per_sample_grad: a tensor of shape {t.shape} has a history, or the function around is being "
+                "differentiated by it, but the gradients of rows have none; detach() it, or stack rg.grad of row after "
+                "row, which can be differentiated"
+            )
     counts = {len(t.array) if t.ndim else 0 for t in flat(data)}
     if len(counts) != 1 or 0 in counts:
         raise ValueError(f"per_sample_grad: expected data with equally many rows, got {[t.shape for t in flat(data)]}")

@@ -33,7 +33,7 @@ def value_and_grad(
     Returns:
         a function of f's arguments that gives (value, gradient), with has_aux ((value, aux), gradient). The gradient
         is like the argument: a tensor, or tuples, lists and dicts of them; for several argnums a tuple of such.
-        Arguments are tensors, NumPy arrays or floats.
+        Arguments are tensors, NumPy arrays or floats; other values in a container stay as they are.
 
     Raises (when called):
         TypeError: an argument to differentiate by is not floating, or there is none.

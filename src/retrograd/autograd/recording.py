@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from .. import dtypes
 from ..ops.rule import Op
-from ..program.containers import arrays_in, map_arrays
+from ..program.containers import arrays_in, is_array, map_arrays
 from ..tape import Node, now, set_grad_enabled, state
 from ..tensor import Tensor
 from .graph import Place, Region, cut, place, push, push_once, tangents_of
@@ -30,6 +31,21 @@ class Alias(Op):
 
 
 _alias = Alias()
+
+
+class _Running(threading.local):
+    """Of each thread: what the functions that run now, one in the other, are differentiated by."""
+
+    def __init__(self) -> None:
+        self.inputs: list[list[Tensor]] = []
+
+
+_running = _Running()
+
+
+def is_differentiated(x: Tensor) -> bool:
+    """Whether a function that runs now is differentiated by this tensor, or the tensor has a history."""
+    return x.edge is not None or any(x is t for inputs in _running.inputs for t in inputs)
 
 
 def fresh(x: Tensor) -> Tensor:
@@ -84,13 +100,12 @@ def zeros_like(x: Tensor) -> Tensor:
 
 
 def check_inputs(name: str, value: Any) -> Any:
-    """An argument to differentiate by; a Python float as a tensor.
+    """An argument to differentiate by; Python floats in it as tensors.
 
     Raises:
         TypeError: there is nothing floating in it to differentiate by, or something that is not.
     """
-    if isinstance(value, float):
-        value = Tensor(np.asarray(value, value.dtype if isinstance(value, np.floating) else dtypes.get_default_dtype()))
+    value = map_arrays(_float_as_tensor, value, _is_differentiable)
     tensors = flat(value)
     if not tensors:
         raise TypeError(
@@ -99,11 +114,22 @@ def check_inputs(name: str, value: Any) -> Any:
         )
     for t in tensors:
         if t.dtype.kind != "f":
+            instead = "give its real and imaginary parts" if t.dtype.kind == "c" else "convert it, as with x.double()"
             raise TypeError(
                 f"{name}: cannot differentiate by a tensor of {t.dtype} and shape {t.shape}; only floating ones have "
-                "derivatives: convert it, as with x.double(), or differentiate by other arguments"
+                f"derivatives: {instead}, or differentiate by other arguments"
             )
     return value
+
+
+def _is_differentiable(value: Any) -> bool:
+    return isinstance(value, float) or is_array(value)
+
+
+def _float_as_tensor(value: Any) -> Any:
+    if not isinstance(value, float):
+        return value
+    return Tensor(np.asarray(value, value.dtype if isinstance(value, np.floating) else dtypes.get_default_dtype()))
 
 
 def matching(name: str, what: str, tensors: Sequence[Tensor], value: Any) -> list[Tensor]:
@@ -146,9 +172,11 @@ class Recording:
         self.inputs = [fresh(x) for x in inputs]
         self._since = now()
         state.recording = True
+        _running.inputs.append(self.inputs)
         try:
             self.value = function(self.inputs)
         finally:
+            _running.inputs.pop()
             state.recording = self._around
 
     def differentiate(self, value: Any) -> None:

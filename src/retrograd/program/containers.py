@@ -35,17 +35,17 @@ def array_of(value: Any) -> Array:
     return array
 
 
-def map_arrays(function: Callable[[Any], Any], value: Any) -> Any:
-    """The container with function(array) in place of each array."""
+def map_arrays(function: Callable[[Any], Any], value: Any, chosen: Callable[[Any], bool] = is_array) -> Any:
+    """The container with function(array) in place of each array, or of each value that is chosen and no container."""
     if isinstance(value, Tensor):
         return function(value)
     if isinstance(value, dict):
-        return {k: map_arrays(function, v) for k, v in value.items()}
+        return {k: map_arrays(function, v, chosen) for k, v in value.items()}
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*[map_arrays(function, v) for v in value])
+        return type(value)(*[map_arrays(function, v, chosen) for v in value])
     if isinstance(value, (tuple, list)):
-        return type(value)([map_arrays(function, v) for v in value])
-    return function(value) if is_array(value) else value
+        return type(value)([map_arrays(function, v, chosen) for v in value])
+    return function(value) if chosen(value) else value
 
 
 def arrays_in(value: Any) -> list[Any]:
