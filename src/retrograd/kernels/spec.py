@@ -75,6 +75,17 @@ class Kernel:
 TABLE: dict[str, Kernel] = {}
 """The vocabulary: every kernel by name."""
 
+
+class _References:
+    """The reference of each kernel, by name."""
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return TABLE[name].reference
+
+
+references = _References()
+"""A table like `active`: what runs is the same whatever backend is in force."""
+
 active = SimpleNamespace(
     hold=lambda tensors: None,
     clear=lambda tensors: None,

@@ -3,51 +3,16 @@
 from __future__ import annotations
 
 import builtins
-from typing import Any
 
 import numpy as np
 
-from ..kernels.spec import Array
-from ..tape import Node
 from ..tensor import Tensor
+from .along import _add_along_axis, _take_along_axis
 from .arrange import at
 from .elementwise import where
-from .index import _index_add, _kept
-from .rule import Op, Operand, as_tensor_operand, method, normalize_axis, operands
+from .index import _index_add, _kept, has_numbers
+from .rule import Operand, as_tensor_operand, method, normalize_axis, operands
 from .shape import broadcast_tensors, broadcast_to, flatten, reshape
-
-
-class TakeAlongAxis(Op):
-    name = "take_along_axis"
-    saves = (1,)
-
-    def forward(self, k: Any, x: Array, indices: Array, axis: int, size: int) -> Array:
-        return k.take_along_axis(x, indices, axis)
-
-    def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor, None]:
-        return _add_along_axis(g, *self.saved(ctx), **ctx.attributes), None
-
-    def jvp(self, ctx: Node, t: Tensor, _: None) -> Tensor:
-        return self(t, *self.saved(ctx), **ctx.attributes)
-
-
-class AddAlongAxis(Op):
-    """The transpose of TakeAlongAxis: zeros with g added at the indices."""
-
-    name = "add_along_axis"
-    saves = (1,)
-
-    def forward(self, k: Any, g: Array, indices: Array, axis: int, size: int) -> Array:
-        return k.add_along_axis(g, indices, axis, size)
-
-    def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor, None]:
-        return _take_along_axis(g, *self.saved(ctx), **ctx.attributes), None
-
-    def jvp(self, ctx: Node, t: Tensor, _: None) -> Tensor:
-        return self(t, *self.saved(ctx), **ctx.attributes)
-
-
-_take_along_axis, _add_along_axis = TakeAlongAxis(), AddAlongAxis()
 
 
 def _indices(name: str, index: Operand, size: int) -> Tensor:
@@ -59,7 +24,7 @@ def _indices(name: str, index: Operand, size: int) -> Tensor:
     index = as_tensor_operand(name, index)
     if index.dtype.kind not in "iu":
         raise TypeError(f"{name}: indices are {index.dtype}, expected whole numbers")
-    if isinstance(index.array, np.ndarray) and index.size:  # while a step is traced there are no numbers to look at
+    if has_numbers(index.array) and index.size:
         low, high = int(index.array.min()), int(index.array.max())
         if low < -size or high >= size:
             raise IndexError(f"{name}: index {low if low < -size else high} is out of range for {size} elements")
@@ -148,7 +113,7 @@ def index_select(x: Operand, dim: int, index: Operand) -> Tensor:
     if x.ndim == 0:
         return reshape(index_select(reshape(x, 1), 0, index), ())
     axis = normalize_axis("index_select", dim, x.ndim)
-    return x[at(axis, _indices("index_select", index, x.shape[axis]).array.reshape(-1))]
+    return x[at(axis, flatten(_indices("index_select", index, x.shape[axis])))]
 
 
 @method
@@ -158,7 +123,7 @@ def take(x: Operand, indices: Operand, dim: int | None = None) -> Tensor:
     if dim is None:
         x, dim = flatten(x), 0
     axis = normalize_axis("take", dim, x.ndim)
-    return x[at(axis, _indices("take", indices, x.shape[axis]).array)]
+    return x[at(axis, _indices("take", indices, x.shape[axis]))]
 
 
 @method
@@ -172,11 +137,15 @@ def index_add(x: Operand, dim: int, index: Operand, source: Operand, alpha: floa
     if x.ndim == 0:
         return reshape(index_add(reshape(x, 1), 0, index, reshape(source, -1), alpha), ())
     axis = normalize_axis("index_add", dim, x.ndim)
-    places = _indices("index_add", index, x.shape[axis]).array.reshape(-1)
+    places = flatten(_indices("index_add", index, x.shape[axis]))
     expected = (*x.shape[:axis], places.size, *x.shape[axis + 1 :])
     if source.shape != expected:
         raise ValueError(f"index_add: source has shape {source.shape}, expected {expected}")
-    return x + _index_add(source * alpha if alpha != 1 else source, key=_kept(at(axis, places)), shape=x.shape)
+    added = source * alpha if alpha != 1 else source
+    if has_numbers(places.array):
+        return x + _index_add(added, key=_kept(at(axis, places.array)), shape=x.shape)
+    along = broadcast_to(reshape(places, *(-1 if i == axis else 1 for i in range(x.ndim))), added.shape)
+    return x + _add_along_axis(added, along, axis=axis, size=x.shape[axis])
 
 
 @method

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import types
 import weakref
 from typing import Any
@@ -11,8 +12,9 @@ import numpy as np
 from ..kernels.spec import Array
 from ..tape import Node, state
 from ..tensor import Tensor
+from .along import _take_along_axis
 from .rule import Op, Operand, as_tensor_operand, method
-from .shape import reshape, sum_to
+from .shape import broadcast_to, permute, reshape, sum_to
 
 _BASIC = (int, np.integer, slice, types.EllipsisType, type(None))
 
@@ -82,6 +84,55 @@ def _plain(key: Any) -> Any:
     return key
 
 
+def has_numbers(array: Any) -> bool:
+    """Whether a value's numbers are there to look at; while a step is traced, those of what it works on are not."""
+    return not hasattr(array, "dtype") or isinstance(array, (np.ndarray, np.generic))
+
+
+def _is_index(part: Any) -> bool:
+    return hasattr(part, "dtype") or isinstance(part, int)
+
+
+def _at_unknown(x: Tensor, parts: tuple[Any, ...]) -> Tensor:
+    """x[parts] where not all arrays among the parts have numbers yet: an axis at a time, by take_along_axis.
+
+    As NumPy does (User Guide, "Advanced indexing"): integers count as arrays, all of them broadcast, and their axes
+    stand where they stood, or in front where slices came between.
+
+    Raises:
+        IndexError: a boolean array without numbers, whose number of elements would not be known; too many parts.
+    """
+    if any(hasattr(p, "dtype") and p.dtype.kind == "b" for p in parts):
+        raise IndexError("a boolean array cannot index beside, or as, a tensor whose value is not known yet")
+    at = next((n for n, part in enumerate(parts) if part is Ellipsis), len(parts))
+    missing = x.ndim - sum(part is not None and part is not Ellipsis for part in parts)
+    if missing < 0:
+        raise IndexError(f"too many indices for {x.ndim} axes")
+    parts = (*parts[:at], *(slice(None),) * missing, *parts[at + 1 :])
+    axes = [n for n, part in enumerate(parts) if _is_index(part)]
+    indices = [
+        (as_tensor_operand("index", parts[n]) if has_numbers(parts[n]) else Tensor(parts[n])).to(np.int64) for n in axes
+    ]
+    shape = np.broadcast_shapes(*(i.shape for i in indices))
+    count = math.prod(shape)
+
+    x = _slice(x, key=tuple(slice(None) if _is_index(part) else part for part in parts))
+    others = [n for n in range(x.ndim) if n not in axes]
+    kept = tuple(x.shape[n] for n in others)
+    y = permute(x, *axes, *others)
+    for n, index in enumerate(indices):  # y: what is taken so far, this axis, all that follow
+        size, rest = y.shape[n > 0], math.prod(y.shape[1 + (n > 0) :])
+        y = reshape(y, *((count,) if n else ()), size, rest)
+        places = broadcast_to(index, shape)
+        places = broadcast_to(reshape(places, count, *(1,) * (y.ndim - 1)), (count, *((1,) if n else ()), rest))
+        y = _take_along_axis(y, places, axis=int(n > 0), size=size)
+        y = reshape(y, count, *(x.shape[a] for a in axes[n + 1 :]), *kept)
+    y = reshape(y, *shape, *kept)
+    first = axes[0] if axes[-1] - axes[0] == len(axes) - 1 else 0
+    order = (*range(len(shape), len(shape) + first), *range(len(shape)), *range(len(shape) + first, y.ndim))
+    return permute(y, *order)
+
+
 def _kept(key: Any) -> Any:
     """The key as it is now, whatever becomes of its arrays before backward."""
     if isinstance(key, tuple):
@@ -90,6 +141,9 @@ def _kept(key: Any) -> Any:
 
 
 def _take(x: Tensor, key: Any) -> Tensor:
+    parts = key if isinstance(key, tuple) else (key,)
+    if not all(map(has_numbers, parts)):
+        return _at_unknown(x, parts)
     return (_slice if is_basic(key) else _index)(x, key=key)
 
 

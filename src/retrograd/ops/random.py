@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..kernels.spec import Array
+from ..kernels.spec import Array, active, references
 from ..tape import Node, state
 from ..tensor import Tensor
 from .creation import _dtype, _made, _shape
@@ -82,12 +82,20 @@ def uniform(n: int, dtype: Any, generator: Generator | None = None) -> Array:
     return k.random_uniform(n, key, offset, dtype)
 
 
+def _arithmetic() -> Any:
+    """The kernels that work on what was drawn: the references, for the same bits on every backend, unless a step is
+    traced."""
+    return references if state.kernels is active else state.kernels
+
+
 def normal(n: int, dtype: Any, generator: Generator | None = None) -> Array:
     """n standard normal numbers as an array, by Box and Muller's transform (1958) in double precision."""
-    u = uniform(2 * (-(-n // 2)), dtypes.float64, generator).reshape(2, -1)
-    radius = np.sqrt(-2 * np.log1p(-u[0]))
-    angle = 2 * math.pi * u[1]
-    return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])[:n].astype(dtype)
+    half = -(-n // 2)
+    drawn, k = uniform(2 * half, dtypes.float64, generator), _arithmetic()
+    radius = k.sqrt(k.multiply(np.float64(-2), k.log1p(k.negative(k.slice_view(drawn, slice(half))))))
+    angle = k.multiply(np.float64(2 * math.pi), k.slice_view(drawn, slice(half, None)))
+    pairs = tuple(k.multiply(radius, turn(angle)) for turn in (k.cos, k.sin))
+    return k.cast(k.slice_view(k.concatenate(pairs, 0), slice(n)), np.dtype(dtype))
 
 
 def rand(*shape: Any, dtype: Any = None, requires_grad: bool = False, generator: Generator | None = None) -> Tensor:
@@ -99,7 +107,7 @@ def rand(*shape: Any, dtype: Any = None, requires_grad: bool = False, generator:
 def randn(*shape: Any, dtype: Any = None, requires_grad: bool = False, generator: Generator | None = None) -> Tensor:
     """Standard normal numbers, of a shape given as sizes or one tuple."""
     sizes = _shape(shape)
-    return _made(normal(math.prod(sizes), _dtype(dtype), generator).reshape(sizes), requires_grad)
+    return _made(state.kernels.reshape(normal(math.prod(sizes), _dtype(dtype), generator), sizes), requires_grad)
 
 
 def rand_like(x: Tensor, requires_grad: bool = False) -> Tensor:
@@ -121,13 +129,14 @@ def randint(low: int, high: int, shape: Any, generator: Generator | None = None)
     if not 0 < high - low <= 2**53:
         raise ValueError(f"randint: expected low < high at most 2**53 apart, got {low} and {high}")
     sizes = _shape((shape,) if isinstance(shape, int) else (tuple(shape),))
-    u = uniform(math.prod(sizes), dtypes.float64, generator)
-    return Tensor((np.floor(u * (high - low)).astype(np.int64) + low).reshape(sizes))
+    drawn, k = uniform(math.prod(sizes), dtypes.float64, generator), _arithmetic()
+    steps = k.cast(k.floor(k.multiply(drawn, np.float64(high - low))), np.dtype(np.int64))
+    return Tensor(k.reshape(k.add(steps, np.int64(low)), sizes))
 
 
 def permutation(n: int, generator: Generator | None = None) -> Array:
     """0 to n-1 in random order, as an int64 array: sorted by 53 random bits each."""
-    return np.argsort(uniform(n, dtypes.float64, generator), kind="stable")
+    return _arithmetic().argsort(uniform(n, dtypes.float64, generator), 0)
 
 
 def randperm(n: int, generator: Generator | None = None) -> Tensor:
