@@ -4,6 +4,7 @@
 
 #include "retrograd.h"
 
+#include <stdatomic.h>
 #include <stddef.h>
 
 /* An operand of a loaded program. */
@@ -19,6 +20,12 @@ typedef struct {
 
 typedef struct rg_call rg_call;
 
+/* The first fault that any thread met. */
+typedef struct {
+    atomic_int raised;
+    rg_fault first;
+} rg_alarm;
+
 /* A step's state on one thread. */
 typedef struct {
     const uintptr_t *at; /* the operands' addresses for row 0, RG_OPERANDS for each call */
@@ -28,6 +35,7 @@ typedef struct {
     int64_t start, rows; /* the slice; rows is 0 where calls run whole */
     int later;           /* what is summed over slices is added to what is there */
     int thread, threads; /* for what all threads do together */
+    rg_alarm *alarm;
 } rg_frame;
 
 typedef void rg_executor(const rg_call *call, const rg_frame *frame);
@@ -73,6 +81,12 @@ static inline int64_t rg_rows(const rg_call *call, const rg_frame *frame, int op
 
 static inline rg_scalar rg_number(const rg_call *call, const rg_frame *frame, int n) {
     return call->scalar[n] < 0 ? call->constant[n] : frame->scalars[call->scalar[n]];
+}
+
+/* Reports an index that is not in [-size, size). */
+static inline void rg_raise(const rg_call *call, const rg_frame *frame, int64_t index, int64_t size) {
+    if (!atomic_exchange(&frame->alarm->raised, 1))
+        frame->alarm->first = (rg_fault){call->number, index, size};
 }
 
 /* Chooses the executor of a checked call for the instruction set in force and says what it needs: run, before, work,

@@ -80,6 +80,7 @@ struct rg_program {
     part_memory *part;
     phase *phases; /* of a program that threads run together; the first one is for epochs whose rows are gathered */
     int64_t phase_count;
+    rg_alarm *alarm;
 };
 
 /* ---- checks */
@@ -129,6 +130,13 @@ static const struct {
     [RG_UPDATE_SUMS] = {"update_sums", "oii", 0},
     [RG_DROPOUT] = {"dropout", "oi", 3},
     [RG_RANDOM_UNIFORM] = {"random_uniform", "o", 2},
+    [RG_TAKE_ALONG_AXIS] = {"take_along_axis", "oin", 0},
+    [RG_ADD_ALONG_AXIS] = {"add_along_axis", "oin", 0},
+    [RG_ARGMAX] = {"argmax", "ni", 0},
+    [RG_ARGMIN] = {"argmin", "ni", 0},
+    [RG_ANY] = {"any", "bt", 0},
+    [RG_ALL] = {"all", "bt", 0},
+    [RG_CUMSUM] = {"cumsum", "oi", 1},
     [RG_COPY] = {"copy", "aa", 0},
     [RG_NEGATIVE] = {"negative", "oi", 0},
     [RG_ABSOLUTE] = {"absolute", "oi", 0},
@@ -146,6 +154,9 @@ static const struct {
     [RG_MAXIMUM] = {"maximum", "oii", 0},
     [RG_MINIMUM] = {"minimum", "oii", 0},
     [RG_WHERE] = {"where", "otii", 0},
+    [RG_REMAINDER] = {"remainder", "oii", 0},
+    [RG_FLOOR_DIVIDE] = {"floor_divide", "oii", 0},
+    [RG_LOGADDEXP] = {"logaddexp", "oii", 0},
     [RG_ERF] = {"erf", "oi", 0},
 #define FUNCTION(opcode, name) [opcode] = {#name, "oi", 0},
     RG_FUNCTIONS(FUNCTION)
@@ -248,6 +259,15 @@ static int same_shape(const rg_view *a, const rg_view *b) {
     return 1;
 }
 
+static int same_but_for(const rg_view *a, const rg_view *b, int except) {
+    if (a->axes != b->axes)
+        return 0;
+    for (int axis = 0; axis < a->axes; axis++)
+        if (axis != except && a->shape[axis] != b->shape[axis])
+            return 0;
+    return 1;
+}
+
 static int has_shape(const rg_view *v, int axes, int64_t first, int64_t second) {
     return !v->present || (v->axes == axes && (axes < 1 || v->shape[0] == first) && (axes < 2 || v->shape[1] == second));
 }
@@ -307,6 +327,12 @@ static int fits(const rg_call *call) {
     case RG_AMAX:
     case RG_AMIN:
     case RG_LOGSUMEXP:
+    case RG_ARGMAX:
+    case RG_ARGMIN:
+    case RG_ANY:
+    case RG_ALL:
+        if (v[1].dtype == RG_BOOL && !v[1].contiguous)
+            return 0;
         return first >= 0 && last >= first && last <= v[1].axes && v[0].contiguous &&
                (uint64_t)v[0].size == product(v[1].shape, 0, first) * product(v[1].shape, last, v[1].axes);
     case RG_SOFTMAX:
@@ -315,6 +341,14 @@ static int fits(const rg_call *call) {
     case RG_LOG_SOFTMAX_BACKWARD:
         return first >= 0 && last == first + 1 && last <= v[0].axes && same_shape(&v[0], &v[1]) && v[0].contiguous &&
                (!v[2].present || same_shape(&v[0], &v[2]));
+    case RG_CUMSUM:
+        return first >= 0 && last == first + 1 && last <= v[0].axes && same_shape(&v[0], &v[1]) && v[0].contiguous;
+    case RG_TAKE_ALONG_AXIS:
+        return first >= 0 && last == first + 1 && last <= v[0].axes && same_shape(&v[0], &v[2]) &&
+               same_but_for(&v[0], &v[1], first) && v[0].contiguous;
+    case RG_ADD_ALONG_AXIS:
+        return first >= 0 && last == first + 1 && last <= v[0].axes && same_shape(&v[1], &v[2]) &&
+               same_but_for(&v[0], &v[1], first) && v[0].contiguous;
     case RG_SGD_UPDATE:
     case RG_ADAM_UPDATE:
     case RG_RMSPROP_UPDATE:
@@ -376,9 +410,18 @@ static int slices(const rg_call *call, const rg_operand *o) {
         if (call->option[0] <= v[1].row_axis && v[1].row_axis < call->option[1])
             return v[0].row_axis < 0 && summed == 1;
         return rows == 3 && call->option[0] > 0 && !summed;
+    case RG_TAKE_ALONG_AXIS:
+        return !reduced && !summed && rows == (call->option[0] > 0 ? 7 : 5);
+    case RG_ADD_ALONG_AXIS:
+        return !reduced && (call->option[0] > 0 ? rows == 7 && !summed : rows == 6 && summed == 1);
     case RG_AMAX:
     case RG_AMIN:
     case RG_LOGSUMEXP:
+    case RG_ARGMAX:
+    case RG_ARGMIN:
+    case RG_ANY:
+    case RG_ALL:
+    case RG_CUMSUM:
     case RG_SOFTMAX:
     case RG_LOG_SOFTMAX:
     case RG_SOFTMAX_BACKWARD:
@@ -407,6 +450,8 @@ static int dtype_fits(char letter, int dtype, int call_dtype) {
         return dtype == call_dtype || dtype == RG_BOOL;
     case 'l':
         return dtype == call_dtype || dtype == RG_I64;
+    case 'n':
+        return dtype == RG_I64;
     default:
         return dtype == call_dtype;
     }
@@ -627,9 +672,10 @@ rg_program *rg_program_load(const rg_program_source *source, char *text, int64_t
         p->arena = aligned(source->arena_bytes);
         p->input_bytes = zeroed(source->input_count, sizeof *p->input_bytes);
         p->phases = zeroed(1 + 3 * source->segment_count + calls, sizeof *p->phases);
+        p->alarm = zeroed(1, sizeof *p->alarm);
     }
     if (!p || !p->input_bytes || !p->segments || !p->calls || !p->inputs || !p->results || !p->sums || !p->fixed ||
-        !p->local || !p->arena || !p->phases)
+        !p->local || !p->arena || !p->phases || !p->alarm)
         complain(&c, "no memory");
     else {
         p->segment_count = source->segment_count;
@@ -698,6 +744,7 @@ void rg_program_free(rg_program *p) {
     free(p->arena);
     free(p->input_bytes);
     free(p->phases);
+    free(p->alarm);
     free(p);
 }
 
@@ -824,8 +871,11 @@ static rg_frame frame_of(const rg_program *p, int part, const rg_scalar *scalars
                       .scalars = scalars,
                       .scratch = p->part[part].scratch,
                       .packed = p->part[part].packed,
-                      .threads = 1};
+                      .threads = 1,
+                      .alarm = p->alarm};
 }
+
+static int has_fault(const rg_program *p) { return atomic_load_explicit(&p->alarm->raised, memory_order_relaxed); }
 
 /* Part number `part` of the segment's rows, slice by slice. */
 static void run_part(const rg_program *p, const segment *s, int part, const rg_scalar *scalars) {
@@ -900,6 +950,8 @@ static void run_apart(rg_program *p, const rg_scalar *scalars) {
         const segment *s = args.segment = &p->segments[i];
         if (s->rows) {
             rg_parallel_parts(part_alone, &args, s->parts);
+            if (has_fault(p))
+                return;
             if (s->parts > 1)
                 rg_parallel_parts(sums_alone, &args, s->parts);
             continue;
@@ -914,6 +966,8 @@ static void run_apart(rg_program *p, const rg_scalar *scalars) {
             if (call->before)
                 call->before(call, &frame);
             call->run(call, &frame);
+            if (has_fault(p))
+                return;
         }
     }
 }
@@ -1001,7 +1055,7 @@ static void end_step(progress *o) {
 
 static void run_calls(const rg_program *p, const rg_call *call, int64_t calls, const rg_scalar *scalars) {
     const rg_frame frame = frame_of(p, 0, scalars);
-    for (const rg_call *last = call + calls; call < last; call++) {
+    for (const rg_call *last = call + calls; call < last && !has_fault(p); call++) {
         if (call->before)
             call->before(call, &frame);
         call->run(call, &frame);
@@ -1039,6 +1093,8 @@ static void run_phase(void *args, int part, int parts) {
 static int reach_phase(progress *o) {
     const rg_program *p = o->program;
     for (;; o->phase++) {
+        if (has_fault(p))
+            return 0;
         if (o->phase == p->phase_count) {
             end_step(o);
             if (!o->epoch || !begin_step(o))
@@ -1068,11 +1124,12 @@ int rg_program_run(const rg_step *step) {
     if (rg_num_threads() != p->threads && plan_threads(p, rg_num_threads()))
         return -1;
     place_inputs(p, step->inputs, step->results);
+    atomic_store_explicit(&p->alarm->raised, 0, memory_order_relaxed);
     if (p->together)
         run_together(&(progress){.program = p, .scalars = step->scalars});
     else
         run_apart(p, step->scalars);
-    return 0;
+    return has_fault(p) ? -3 : 0;
 }
 
 static void gather_part(void *args, int part, int parts) { gather(args, part, parts); }
@@ -1088,6 +1145,8 @@ static void run_epoch(progress *o) {
         if (gathers(o))
             rg_parallel_parts(gather_part, o, rg_num_threads());
         run_apart(o->program, o->scalars);
+        if (has_fault(o->program))
+            return;
         end_step(o);
     } while (begin_step(o));
 }
@@ -1126,10 +1185,14 @@ int64_t rg_program_run_steps(rg_program *p, const rg_epoch *e) {
             at += e->order ? rg_blocks(p->input_bytes[n], CACHE_LINE) * CACHE_LINE : 0;
         }
         place_inputs(p, o.inputs, e->results);
+        atomic_store_explicit(&p->alarm->raised, 0, memory_order_relaxed);
         run_epoch(&o);
+        o.done = has_fault(p) ? -3 : o.done;
     } else
         o.done = -1;
     free(staging);
     free(o.inputs);
     return o.done;
 }
+
+rg_fault rg_program_fault(const rg_program *p) { return p->alarm->first; }

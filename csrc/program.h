@@ -68,7 +68,14 @@ typedef enum {
     RG_UPDATE_SUMS,    /* sums, p, kept; block */
     RG_DROPOUT,        /* y, x; p, key (whole), offset (whole) */
     RG_RANDOM_UNIFORM, /* y; key (whole), offset (whole) */
-    RG_COPY,           /* y, x: converts */
+    RG_TAKE_ALONG_AXIS, /* y, x, indices; the axis, and the one after it */
+    RG_ADD_ALONG_AXIS,  /* y, g, indices; likewise */
+    RG_ARGMAX, /* y, x; the first axis that is reduced, and the one after the last */
+    RG_ARGMIN,
+    RG_ANY,
+    RG_ALL,
+    RG_CUMSUM, /* y, x; the axis, and the one after it; reverse */
+    RG_COPY,   /* y, x: converts */
     /* elementwise: y, a, [b], [c], all of one shape */
     RG_NEGATIVE,
     RG_ABSOLUTE,
@@ -86,6 +93,9 @@ typedef enum {
     RG_MAXIMUM,
     RG_MINIMUM,
     RG_WHERE, /* y, condition, a, b */
+    RG_REMAINDER,
+    RG_FLOOR_DIVIDE,
+    RG_LOGADDEXP,
     RG_ERF,
     RG_FUNCTIONS(RG_OPCODE)
     RG_FUNCTIONS_OF_TWO(RG_OPCODE)
@@ -148,8 +158,13 @@ typedef struct {
     const rg_scalar *scalars;
 } rg_step;
 
-/* One step. A program runs on one thread at a time, with threads of its own. Returns 0, or -1 where there is no memory
- * for more threads than before. */
+/* An index out of range, met by a call: nothing that comes after the call is done. */
+typedef struct {
+    int64_t instruction, index, size;
+} rg_fault;
+
+/* One step. A program runs on one thread at a time, with threads of its own. Returns 0; -1 where there is no memory for
+ * more threads than before, -3 after a fault. */
 int rg_program_run(const rg_step *step);
 
 /* Steps over the rows of data arrays, one for each input: row i of an input of step s is row order[s * batch + i] of its
@@ -168,8 +183,11 @@ typedef struct {
 } rg_epoch;
 
 /* Returns how many steps were done; where none can be, -1 for want of memory, -2 where a row is out of range or sizes do
- * not fit the program. */
+ * not fit the program; -3 after a fault in a step. */
 int64_t rg_program_run_steps(rg_program *program, const rg_epoch *epoch);
 
 /* How many parts the segment's batch is cut into, with the threads that are allowed now; 0 for want of memory. */
 int rg_program_parts(rg_program *program, int64_t segment);
+
+/* What the last run met. */
+rg_fault rg_program_fault(const rg_program *program);

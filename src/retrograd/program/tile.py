@@ -211,6 +211,23 @@ def _along_axis(i: Instruction, batch: int, batched: Batched) -> Rows | None:
     return None if i.arguments["axis"] == 0 else _elementwise(i, batch, batched)
 
 
+def _take_along(i: Instruction, batch: int, batched: Batched) -> Rows | None:
+    x, indices = i.arguments["x"], i.arguments["indices"]
+    if i.arguments["axis"] > 0:
+        return _elementwise(i, batch, batched)
+    rows = _leads(indices, batch) and batched(indices) and _sliceable(indices, batched) and not batched(x)
+    return Rows({"indices": 0, 0: 0}) if rows else None
+
+
+def _add_along(i: Instruction, batch: int, batched: Batched) -> Rows | None:
+    given = [i.arguments[name] for name in ("g", "indices")]
+    if i.arguments["axis"] > 0:
+        return _elementwise(i, batch, batched)
+    if all(_leads(o, batch) and batched(o) and _sliceable(o, batched) for o in given):
+        return Rows({"g": 0, "indices": 0}, (0,))
+    return None
+
+
 def _matmul(i: Instruction, batch: int, batched: Batched) -> Rows | None:
     a, b = i.arguments["a"], i.arguments["b"]
     if a.ndim != 2 or b.ndim != 2:
@@ -235,7 +252,10 @@ _RULES: dict[str, Callable[[Instruction, int, Batched], Rows | None]] = {
     **dict.fromkeys(_ELEMENTWISE, _elementwise),
     **dict.fromkeys(("mse_loss", "l1_loss", "huber_loss", "bce_with_logits_loss", "cross_entropy_loss"), _loss),
     **dict.fromkeys(("softmax", "softmax_backward", "log_softmax", "log_softmax_backward"), _along_axis),
-    **dict.fromkeys(("amax", "amin", "logsumexp", "argmax", "argmin"), _over_axes),
+    **dict.fromkeys(("amax", "amin", "logsumexp", "argmax", "argmin", "any", "all"), _over_axes),
+    "take_along_axis": _take_along,
+    "add_along_axis": _add_along,
+    "cumsum": _along_axis,
     "sum": _sum,
     "linear_forward": _linear_forward,
     "linear_backward": _linear_backward,

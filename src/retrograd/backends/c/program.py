@@ -167,6 +167,35 @@ def _along_axis(*names: str) -> Encoder:
     return encode
 
 
+def _cumsum(c: Call) -> Iterable[Encoded]:
+    axis, reverse = c["axis"], float(c.get("reverse", False))
+    yield Encoded("CUMSUM", (c.output(0), c.view("x")), (axis, axis + 1), (reverse,))
+
+
+def _flat(view: View) -> View:
+    """The operand as a vector."""
+    operand = view.operand
+    if not operand.contiguous:
+        raise Unsupported("indexing what does not lie in order")
+    return view.with_axes((operand.size,), (1,), None)
+
+
+def _places(shape: tuple[int, ...], key: Any) -> View:
+    """Where in C order the elements stand that x[key] picks, x being of that shape."""
+    places = np.arange(math.prod(shape)).reshape(shape)[key]
+    return Constant(np.ascontiguousarray(places).reshape(-1)).view()
+
+
+def _index(c: Call) -> Iterable[Encoded]:
+    made, x = c.output(0), c.view("x")
+    yield Encoded("TAKE_ALONG_AXIS", (_flat(made), _flat(x), _places(x.operand.shape, c["key"])), (0, 1))
+
+
+def _index_add(c: Call) -> Iterable[Encoded]:
+    made, g = c.output(0), c.view("g")
+    yield Encoded("ADD_ALONG_AXIS", (_flat(made), _flat(g), _places(made.operand.shape, c["key"])), (0, 1))
+
+
 def _sgd(c: Call) -> Iterable[Encoded]:
     numbers = c.get("lr", 1e-3), c.get("momentum", 0.0), c.get("dampening", 0.0), c.get("weight_decay", 0.0)
     options = (bool(c.get("nesterov", False)), bool(c.get("first", False)))
@@ -285,12 +314,17 @@ _ENCODERS: dict[str, Encoder] = {
     "concatenate": _concatenate,
     "assign": _assign,
     "where": _elementwise("condition", "a", "b"),
+    "cumsum": _cumsum,
+    "index": _index,
+    "index_add": _index_add,
+    "take_along_axis": _along_axis("x", "indices"),
+    "add_along_axis": _along_axis("g", "indices"),
     "softmax": _along_axis("x"),
     "log_softmax": _along_axis("x"),
     "softmax_backward": _along_axis("g", "y"),
     "log_softmax_backward": _along_axis("g", "y"),
     **dict.fromkeys((*_LOSSES, "cross_entropy_loss"), _loss),
-    **dict.fromkeys(("sum", "amax", "amin", "logsumexp"), _reduction),
+    **dict.fromkeys(("sum", "amax", "amin", "logsumexp", "argmax", "argmin", "any", "all"), _reduction),
     **dict.fromkeys(("negative", "absolute", "sign", "exp", "log", "sqrt", "square", "logical_not"), _elementwise("x")),
     **dict.fromkeys((name for name in (*elementary.UNARY, "erf", "erfc") if _is_opcode(name)), _elementwise("x")),
     **dict.fromkeys(filter(_is_opcode, elementary.BINARY), _elementwise("a", "b")),
@@ -368,6 +402,7 @@ class Source:
         )
         self._parts = buffers, instructions, slices
         self.scalars = "=" + "".join(self._kinds)
+        self.opcodes = [e.opcode for e in encoded]
 
     def _segment(self, segment: Any) -> list[Encoded]:
         encoded: list[Encoded] = []
@@ -460,6 +495,7 @@ class Loaded:
             raise Unsupported(ffi.string(complaint).decode())
         self._program = ffi.gc(loaded, lib.rg_program_free)
         self._arrays = source.arrays
+        self._opcodes = source.opcodes
         self._segments = len(program.segments)
         self._batch = program.inputs[0].shape[0] if program.inputs and program.inputs[0].shape else 0
         arguments = len(program.inputs) + len(program.results)
@@ -488,8 +524,9 @@ class Loaded:
         if scalars != self._packed:
             self._pack(self._scalars, 0, *scalars)
             self._packed = scalars.copy()
-        if lib.rg_program_run(self._step):
-            raise out_of_memory("a compiled step")
+        done = lib.rg_program_run(self._step)
+        if done:
+            raise self._failure(done)
 
     def _place(self, inputs: Arrays, results: Arrays) -> None:
         known, n = self._known, 0
@@ -499,6 +536,15 @@ class Loaded:
                     self._addresses[n], known[n] = pointer(array), array
                 n += 1
         self._inputs, self._outputs = inputs, results
+
+    def _failure(self, done: int) -> Exception:
+        if done == -1:
+            return out_of_memory("a compiled step")
+        fault = lib.rg_program_fault(self._program)
+        return IndexError(
+            f"compiled step: {self._opcodes[fault.instruction].lower()}: index {fault.index} is out of range for "
+            f"{fault.size} elements; the step was not completed, nothing was updated"
+        )
 
     def threads(self) -> list[int]:
         """How many threads share the batch of each segment."""
@@ -535,8 +581,8 @@ class Loaded:
         epoch.scalars_step = len(scalars[0]) if len(scalars) > 1 else 0
         epoch.losses = ffi.cast("void *", pointer(losses))
         done = lib.rg_program_run_steps(self._program, epoch)
-        if done == -1:
-            raise out_of_memory("compiled steps")
+        if done in (-1, -3):
+            raise self._failure(done)
         if done < 0:
             shapes = ", ".join(str(a.shape) for a in arrays)
             raise ValueError(
