@@ -25,10 +25,14 @@ int64_t rg_item_bytes(int dtype) {
 
 static int is_floating(int dtype) { return dtype == RG_F32 || dtype == RG_F64; }
 
-/* Not a floating number as an integer: what does not fit has no value in C. */
+/* Floating numbers as int64 only, of the whole types: what does not fit has no value in C. */
 int rg_can_copy(int to_dtype, int from_dtype) {
-    return to_dtype == from_dtype || is_floating(to_dtype) || to_dtype == RG_BOOL || !is_floating(from_dtype);
+    return to_dtype == from_dtype || is_floating(to_dtype) || to_dtype == RG_BOOL || to_dtype == RG_I64 ||
+           !is_floating(from_dtype);
 }
+
+/* truncated; the smallest int64 for what does not fit, as x86 and so NumPy have it there */
+static inline int64_t whole(double x) { return x >= -0x1p63 && x < 0x1p63 ? (int64_t)x : INT64_MIN; }
 
 typedef void copy_run(char *to, int64_t to_step, const char *from, int64_t from_step, int64_t n);
 
@@ -66,6 +70,15 @@ EACH_WHOLE(CONVERT, uint32_t)
 EACH_WHOLE(CONVERT, uint8_t)
 #undef CONVERT
 
+#define TRUNCATE(from_type)                                                                                            \
+    static void from_type##_to_int64_t(char *restrict to, int64_t to_step, const char *from, int64_t from_step,        \
+                                       int64_t n) {                                                                    \
+        for (int64_t i = 0; i < n; i++)                                                                                \
+            ((int64_t *)to)[i * to_step] = whole(((const from_type *)from)[i * from_step]);                            \
+    }
+TRUNCATE(float)
+TRUNCATE(double)
+
 static copy_run *const conversions[RG_DTYPES][RG_DTYPES] = {
 #define ANY(to_type)                                                                                                   \
     {float_to_##to_type,   double_to_##to_type,  _Bool_to_##to_type, int64_t_to_##to_type,                             \
@@ -73,7 +86,7 @@ static copy_run *const conversions[RG_DTYPES][RG_DTYPES] = {
 #define WHOLE(to_type)                                                                                                 \
     {NULL, NULL, _Bool_to_##to_type, int64_t_to_##to_type, int32_t_to_##to_type, uint32_t_to_##to_type,                \
      uint8_t_to_##to_type}
-    ANY(float), ANY(double), ANY(_Bool), WHOLE(int64_t), WHOLE(int32_t), WHOLE(uint32_t), WHOLE(uint8_t),
+    ANY(float), ANY(double), ANY(_Bool), ANY(int64_t), WHOLE(int32_t), WHOLE(uint32_t), WHOLE(uint8_t),
 };
 
 static copy_run *run_for(int to, int from) {

@@ -18,9 +18,11 @@ class Interpreter:
     Args:
         program: after its passes (a retrograd.program.Program).
         table: the backend's kernels, by name; the reference stands in for those it lacks.
+        reason: why the backend calls kernels one by one, where it usually does not.
     """
 
-    def __init__(self, program: Any, table: dict[str, Callable[..., Any]]) -> None:
+    def __init__(self, program: Any, table: dict[str, Callable[..., Any]], reason: str = "") -> None:
+        self.reason = reason
         self._program = program
         self._table = table
         arena, slices = np.zeros(program.arena_bytes, np.uint8), np.zeros(program.slice_bytes, np.uint8)
@@ -34,6 +36,23 @@ class Interpreter:
                 end = min(buffer.place + buffer.nbytes, memory.nbytes)
                 self._memory[buffer.number] = memory[buffer.place : end].view(buffer.dtype)
 
+        self._given: Arrays = [None] * (len(program.inputs) + len(program.results))
+        self._calls = [
+            _Call(self, instruction, segment, start)
+            for segment in program.segments
+            for start in range(0, segment.rows or 1, segment.slice_rows or 1)
+            for instruction in segment.instructions
+        ]
+        arguments = {o.buffer.number for o in (*program.inputs, *program.results)}
+        self._placed_anew = [call for call in self._calls if call.buffers & arguments]
+        for call in self._calls:
+            if call not in self._placed_anew:
+                call.place(self._memory)
+
+    def function(self, name: str) -> Callable[..., Any]:
+        """The backend's kernel of that name, or the reference."""
+        return self._table.get(name, TABLE[name].reference)
+
     def run(self, inputs: Arrays, results: Arrays, scalars: list[Any]) -> None:
         """One step.
 
@@ -42,53 +61,72 @@ class Interpreter:
             results: arrays to fill, likewise for program.results.
             scalars: the values of program.scalars.
         """
-        for operands, arrays in ((self._program.inputs, inputs), (self._program.results, results)):
-            for operand, array in zip(operands, arrays, strict=True):
-                self._memory[operand.buffer.number] = array.reshape(-1)
-        for segment in self._program.segments:
-            if not segment.rows:
-                for instruction in segment.instructions:
-                    self._call(instruction, scalars)
-                continue
-            for start in range(0, segment.rows, segment.slice_rows):
-                stop = min(start + segment.slice_rows, segment.rows)
-                for instruction in segment.instructions:
-                    self._call(instruction, scalars, segment, start, stop)
+        operands, moved = (*self._program.inputs, *self._program.results), False
+        for n, array in enumerate((*inputs, *results)):
+            if array is not self._given[n]:
+                self._memory[operands[n].buffer.number] = array.reshape(-1)
+                self._given[n], moved = array, True
+        if moved:
+            for call in self._placed_anew:
+                call.place(self._memory)
+        for call in self._calls:
+            call.run(scalars)
 
     def threads(self) -> list[int]:
         """How many threads share the batch of each segment."""
         return [1] * len(self._program.segments)
 
-    def _call(self, instruction: Any, scalars: list[Any], segment: Any = None, start: int = 0, stop: int = 0) -> None:
-        rules = segment.row_rules[instruction] if segment else None
+
+class _Call:
+    """An instruction, or what of it works on one slice of the batch.
+
+    Attributes:
+        buffers: the numbers of those that it reads or writes.
+    """
+
+    def __init__(self, interpreter: Interpreter, instruction: Any, segment: Any, start: int) -> None:
+        self._function = interpreter.function(instruction.kernel)
+        self._instruction = instruction
+        self._rules = segment.row_rules[instruction] if segment.rows else None
+        self._local, self._start = segment.local, start
+        self._rows = min(segment.slice_rows, segment.rows - start)
+        self._arguments: dict[str, Any] = {}
+        self._scalars = [(k, v.number) for k, v in instruction.arguments.items() if hasattr(v, "number")]
+        self.buffers = {o.buffer.number for o in (*instruction.operands(), *instruction.written())}
+        self._outputs: list[tuple[np.ndarray, bool] | None] = []
+
+    def place(self, memory: Arrays) -> None:
+        """Find the operands in the buffers' memory."""
 
         def view(operand: Any, key: str | int) -> np.ndarray:
-            memory = self._memory[operand.buffer.number]
-            if rules is None or key not in rules.sliced:
-                return operand.of(memory)
-            axis = rules.sliced[key]
-            skip = 0 if operand.buffer.number in segment.local else start * operand.strides[axis]
-            shape = (*operand.shape[:axis], stop - start, *operand.shape[axis + 1 :])
-            return operand._replace(offset=operand.offset + skip, shape=shape).of(memory)
+            place = memory[operand.buffer.number]
+            if self._rules is None or key not in self._rules.sliced:
+                return operand.of(place)
+            axis = self._rules.sliced[key]
+            skip = 0 if operand.buffer.number in self._local else self._start * operand.strides[axis]
+            shape = (*operand.shape[:axis], self._rows, *operand.shape[axis + 1 :])
+            return operand._replace(offset=operand.offset + skip, shape=shape).of(place)
 
         def given(value: Any, name: str) -> Any:
             if hasattr(value, "buffer"):
                 return view(value, name)
-            if hasattr(value, "number"):
-                return scalars[value.number]
             if isinstance(value, tuple) and any(hasattr(v, "buffer") for v in value):
                 return tuple(given(v, name) for v in value)
             return value
 
-        kernel = TABLE[instruction.kernel]
-        function = self._table.get(kernel.name, kernel.reference)
-        made = function(**{name: given(value, name) for name, value in instruction.arguments.items()})
-        values = made if isinstance(made, tuple) else (made,)
-        for n, (output, value) in enumerate(zip(instruction.outputs, values, strict=False)):
+        self._arguments = {name: given(value, name) for name, value in self._instruction.arguments.items()}
+        summed = self._rules.summed if self._rules and self._start else ()
+        self._outputs = [o and (view(o, n), n in summed) for n, o in enumerate(self._instruction.outputs)]
+
+    def run(self, scalars: list[Any]) -> None:
+        for name, number in self._scalars:
+            self._arguments[name] = scalars[number]
+        made = self._function(**self._arguments)
+        for output, value in zip(self._outputs, made if isinstance(made, tuple) else (made,), strict=False):
             if output is None:
                 continue
-            target = view(output, n)
-            if rules is not None and n in rules.summed and start > 0:
+            target, adds = output
+            if adds:
                 with np.errstate(all="ignore"):  # as in kernels
                     target += value
             else:

@@ -31,7 +31,7 @@ def _axes(name: str, dims: Axes, ndim: int) -> tuple[int, ...]:
     return tuple(normalize_axis(name, d, ndim) for d in given)
 
 
-def at(axis: int, part: slice | int | np.ndarray) -> tuple[Any, ...]:
+def at(axis: int, part: slice | int | np.ndarray | Tensor) -> tuple[Any, ...]:
     """The key that indexes one axis, and takes those before it whole."""
     return (*(slice(None),) * axis, part)
 

@@ -124,14 +124,14 @@ def randint(low: int, high: int, shape: Any, generator: Generator | None = None)
     """Whole numbers in [low, high), as int64 of a shape.
 
     Raises:
-        ValueError: the range is empty, or wider than 2**53.
+        ValueError: the range is empty, or reaches beyond 2**53.
     """
-    if not 0 < high - low <= 2**53:
-        raise ValueError(f"randint: expected low < high at most 2**53 apart, got {low} and {high}")
+    if not -(2**53) <= low < high <= 2**53:
+        raise ValueError(f"randint: expected low < high within 2**53 of 0, got {low} and {high}")
     sizes = _shape((shape,) if isinstance(shape, int) else (tuple(shape),))
     drawn, k = uniform(math.prod(sizes), dtypes.float64, generator), _arithmetic()
-    steps = k.cast(k.floor(k.multiply(drawn, np.float64(high - low))), np.dtype(np.int64))
-    return Tensor(k.reshape(k.add(steps, np.int64(low)), sizes))
+    numbers = k.add(k.floor(k.multiply(drawn, np.float64(high - low))), np.float64(low))
+    return Tensor(k.reshape(k.cast(numbers, np.dtype(np.int64)), sizes))
 
 
 def permutation(n: int, generator: Generator | None = None) -> Array:

@@ -78,6 +78,7 @@ class Plan:
     def _load(self) -> None:
         self.loaded = registry.load_program(self.program)
         self.program.threads = self.loaded.threads
+        self.program.interpreted = getattr(self.loaded, "reason", "")
         self._backend = registry.current()
 
     def numbers(self) -> list[Any]:

@@ -172,12 +172,14 @@ def _cumsum(c: Call) -> Iterable[Encoded]:
     yield Encoded("CUMSUM", (c.output(0), c.view("x")), (axis, axis + 1), (reverse,))
 
 
-def _flat(view: View) -> View:
-    """The operand as a vector."""
+def _vector(view: View) -> tuple[list[Encoded], View]:
+    """The operand as a vector, and the copy that is due before where its elements do not lie in order."""
     operand = view.operand
-    if not operand.contiguous:
-        raise Unsupported("indexing what does not lie in order")
-    return view.with_axes((operand.size,), (1,), None)
+    if operand.contiguous:
+        return [], view.with_axes((operand.size,), (1,), None)
+    copy = Constant(np.empty(operand.size, operand.dtype)).view()
+    shaped = copy.with_axes(operand.shape, np.empty(operand.shape, np.int8).strides, None)
+    return [Encoded("COPY", (shaped, view))], copy
 
 
 def _places(shape: tuple[int, ...], key: Any) -> View:
@@ -187,13 +189,17 @@ def _places(shape: tuple[int, ...], key: Any) -> View:
 
 
 def _index(c: Call) -> Iterable[Encoded]:
-    made, x = c.output(0), c.view("x")
-    yield Encoded("TAKE_ALONG_AXIS", (_flat(made), _flat(x), _places(x.operand.shape, c["key"])), (0, 1))
+    x = c.view("x")
+    copied, elements = _vector(x)
+    yield from copied
+    yield Encoded("TAKE_ALONG_AXIS", (_vector(c.output(0))[1], elements, _places(x.operand.shape, c["key"])), (0, 1))
 
 
 def _index_add(c: Call) -> Iterable[Encoded]:
-    made, g = c.output(0), c.view("g")
-    yield Encoded("ADD_ALONG_AXIS", (_flat(made), _flat(g), _places(made.operand.shape, c["key"])), (0, 1))
+    made = c.output(0)
+    copied, elements = _vector(c.view("g"))
+    yield from copied
+    yield Encoded("ADD_ALONG_AXIS", (_vector(made)[1], elements, _places(made.operand.shape, c["key"])), (0, 1))
 
 
 def _sgd(c: Call) -> Iterable[Encoded]:
@@ -599,6 +605,6 @@ def loader(table: dict[str, Callable[..., Any]]) -> Callable[[Any], Any]:
             return Loaded(program)
         except Unsupported as reason:
             log.debug("compiled step: its kernels are called one by one, because C does not run it: %s", reason)
-            return Interpreter(program, table)
+            return Interpreter(program, table, f"C does not run it: {reason}")
 
     return load

@@ -31,7 +31,7 @@ def load_program(program: Any, table: dict[str, Callable[..., Any]]) -> Compiled
         return CompiledProgram(program)
     except Unsupported as reason:
         _log.debug("numba: the kernels of this program are called one by one, because it has %s", reason)
-        return Interpreter(program, table)
+        return Interpreter(program, table, f"Numba does not run it: {reason}")
 
 
 class CompiledProgram:

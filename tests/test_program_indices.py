@@ -1,0 +1,142 @@
+"""Compiled steps that gather, scatter, draw and scan: what reinforcement learning and embeddings are made of."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import retrograd as rg
+import retrograd.nn.functional as F
+from retrograd import nn, optim
+
+ROWS, ACTIONS = 13, 6
+PLACES = np.arange(ROWS)
+
+
+def chosen(q: rg.Tensor, a: rg.Tensor) -> rg.Tensor:
+    return q.gather(1, a.unsqueeze(1)).squeeze(1)
+
+
+LOSSES: dict[str, Callable[..., rg.Tensor]] = {
+    "gather": lambda m, x, a, y: (chosen(m(x), a) - y).square().mean(),
+    "rows and columns": lambda m, x, a, y: (m(x)[PLACES, a] - y).square().mean(),
+    "maximum of the next": lambda m, x, a, y: (chosen(m(x), a) - y - 0.9 * m(x).detach().max(1)).square().mean(),
+    "argmax of the next": lambda m, x, a, y: (chosen(m(x), a) - chosen(m(x).detach(), m(x).argmax(1))).square().mean()
+    + chosen(m(x), m(x).argmin(1)).mean(),
+    "policy gradient": lambda m, x, a, y: -(chosen(F.log_softmax(m(x), 1), a) * y).mean(),
+    "embedding": lambda m, x, a, y: (m(x)[:, 0] + m[0].weight[a].sum(1) - y).square().mean(),
+    "fixed rows": lambda m, x, a, y: (m(x)[[0, 2, 2, -1]] ** 2).sum() + m(x)[:, [1, 0, 1]].mean(),
+    "noise": lambda m, x, a, y: (m(x + 0.1 * rg.randn(ROWS, 5))[:, 0] - y).square().mean(),
+    "whole numbers": lambda m, x, a, y: (chosen(m(x), rg.randint(0, ACTIONS, (ROWS,))) - y).square().mean(),
+    "scan": lambda m, x, a, y: (m(x).cumsum(1)[:, 2] - y).square().mean() + m(x).cumsum(0).mean(),
+    "truths": lambda m, x, a, y: (m(x)[:, 0] * (x > 0).any(1).to(y.dtype) - y * (x > -1).all(1).to(y.dtype)).mean(),
+    "two operands": lambda m, x, a, y: (
+        rg.logaddexp(m(x)[:, 0], y) + rg.remainder(m(x)[:, 1], 0.7) + rg.floor_divide(m(x)[:, 2], -0.3) * m(x)[:, 3]
+    ).mean(),
+}
+
+
+def step_of(loss: Callable[..., rg.Tensor]) -> tuple[nn.Sequential, Callable[..., rg.Tensor]]:
+    rg.manual_seed(0)
+    model = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, ACTIONS))
+    optimizer = optim.SGD(model.parameters(), lr=0.05)
+
+    def step(x: rg.Tensor, a: rg.Tensor, y: rg.Tensor) -> rg.Tensor:
+        value = loss(model, x, a, y)
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        return value
+
+    return model, step
+
+
+def batch() -> tuple[rg.Tensor, ...]:
+    draw = np.random.default_rng(0)
+    x, y = draw.standard_normal((ROWS, 5), np.float32), draw.standard_normal(ROWS, np.float32)
+    return rg.from_numpy(x), rg.from_numpy(draw.integers(-5, 5, ROWS)), rg.from_numpy(y)
+
+
+@pytest.mark.parametrize("slice_rows", [None, 4])
+@pytest.mark.parametrize("name", LOSSES)
+def test_compiled_is_eager(backend: str, name: str, slice_rows: int | None) -> None:
+    eager_model, eager = step_of(LOSSES[name])
+    expected = [eager(*batch()).item() for _ in range(4)]
+    model, step = step_of(LOSSES[name])
+    compiled = rg.compile(step, slice_rows=slice_rows)
+    np.testing.assert_allclose([compiled(*batch()).item() for _ in range(4)], expected, rtol=2e-5)
+    for (which, p), e in zip(model.named_parameters(), eager_model.parameters(), strict=True):
+        np.testing.assert_allclose(p.array, e.array, rtol=2e-4, atol=1e-5, err_msg=which)
+    if backend == "c":
+        assert type(compiled._latest.loaded).__name__ == "Loaded", "the interpreter runs it"
+
+
+@st.composite
+def keys(draw: Any) -> tuple[tuple[int, ...], tuple[Any, ...]]:
+    """A shape, and a key with at least one array of indices."""
+    shape = tuple(draw(st.lists(st.integers(1, 5), min_size=1, max_size=4)))
+    lengths = draw(st.sampled_from([(3,), (2, 3), (1,), (2, 1)]))
+    parts: list[Any] = []
+    for size in shape[: draw(st.integers(1, len(shape)))]:
+        kind = draw(st.sampled_from(["array", "array", "slice", "int"]))
+        if kind == "array":
+            count = draw(st.sampled_from([lengths, lengths[-1:]]))
+            indices = st.integers(-size, size - 1)
+            parts.append(np.array([draw(indices) for _ in range(int(np.prod(count)))]).reshape(count))
+        else:
+            parts.append(slice(None, None, draw(st.sampled_from([1, 2, -1]))) if kind == "slice" else size - 1)
+        if draw(st.integers(0, 5)) == 0:
+            parts.append(None)
+    if not any(isinstance(p, np.ndarray) for p in parts):
+        parts[0] = np.array([0, -1])
+    if draw(st.booleans()):
+        parts.insert(draw(st.integers(0, len(parts))), Ellipsis)
+    return shape, tuple(parts)
+
+
+@given(keys())
+def test_arrays_without_values_index_as_numpy_does(backend: str, case: tuple[Any, Any]) -> None:
+    shape, parts = case
+    numbers = np.random.default_rng(0).standard_normal(shape)
+    x = rg.tensor(numbers, requires_grad=True)
+    arrays = [p for p in parts if isinstance(p, np.ndarray)]
+    try:
+        expected = numbers[parts]
+    except IndexError:  # with an Ellipsis the indices fell on other axes
+        return
+
+    def step(*indices: rg.Tensor) -> rg.Tensor:
+        given_now = iter(indices)
+        y = x[tuple(next(given_now) if isinstance(p, np.ndarray) else p for p in parts)]
+        x.grad = None
+        (y * y).sum().backward()
+        return y
+
+    step(*map(rg.tensor, arrays))
+    gradient = x.grad.numpy().copy()
+    np.testing.assert_array_equal(rg.compile(step)(*map(rg.tensor, arrays)).numpy(), expected)
+    np.testing.assert_allclose(x.grad.numpy(), gradient)
+
+
+@pytest.mark.parametrize("many", [False, True])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_an_index_out_of_range_updates_nothing(backend: str, many: bool, threads: int) -> None:
+    rg.set_num_threads(threads)
+    model, step = step_of(LOSSES["gather"])
+    compiled = rg.compile(step)
+    x, a, y = batch()
+    compiled(x, a, y)
+    before = [p.array.copy() for p in model.parameters()]
+    wrong = rg.tensor(np.where(PLACES == 7, ACTIONS, a.numpy()))
+    call = functools.partial(compiled.run, batch_size=ROWS) if many else compiled
+    with pytest.raises(IndexError, match=rf"{ACTIONS} is out of (range|bounds)"):
+        call(x, wrong, y)
+    for p, b in zip(model.parameters(), before, strict=True):
+        np.testing.assert_array_equal(p.array, b)
+    assert np.isfinite(compiled(x, a, y).item())
