@@ -12,7 +12,7 @@ import numpy as np
 from ..kernels.spec import Array
 from ..tape import Node, state
 from ..tensor import Tensor
-from .along import _take_along_axis
+from . import along
 from .rule import Op, Operand, as_tensor_operand, method
 from .shape import broadcast_to, permute, reshape, sum_to
 
@@ -125,7 +125,7 @@ def _at_unknown(x: Tensor, parts: tuple[Any, ...]) -> Tensor:
         y = reshape(y, *((count,) if n else ()), size, rest)
         places = broadcast_to(index, shape)
         places = broadcast_to(reshape(places, count, *(1,) * (y.ndim - 1)), (count, *((1,) if n else ()), rest))
-        y = _take_along_axis(y, places, axis=int(n > 0), size=size)
+        y = along._take_along_axis(y, places, axis=int(n > 0), size=size)
         y = reshape(y, count, *(x.shape[a] for a in axes[n + 1 :]), *kept)
     y = reshape(y, *shape, *kept)
     first = axes[0] if axes[-1] - axes[0] == len(axes) - 1 else 0
