@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import mpmath
-from mpmath import erf, erfc, exp, expm1, log, mpf, pi, sqrt, tanh
+from mpmath import erf, erfc, exp, expm1, log, mpf, pi, sin, sqrt, tanh
 
 mpmath.mp.dps = 60
 Real = Callable[[mpf], mpf]
@@ -81,6 +81,11 @@ def erf_tail(z: mpf) -> mpf:
     return erf(sqrt(z)) / sqrt(z) - 1 if z > TINY else 2 / sqrt(pi) * (1 - z / 3) - 1
 
 
+def sin_tail(z: mpf) -> mpf:
+    r = sqrt(z)
+    return (sin(r) - r) / (r * z) if z > TINY else -mpf(1) / 6 + z / 120
+
+
 def approximations(suffix: str) -> list[Approximation]:
     single = suffix == "f"
     half_ln2 = log(2) / 2 * mpf("1.001")
@@ -100,6 +105,10 @@ def approximations(suffix: str) -> list[Approximation]:
         Approximation(
             *("LOG_ERFC", "log(1 - erf(x))", lambda x: log(erfc(x)), lambda x: erfc(x) / erf(x)),
             *(mpf(1), mpf("3.95") if single else mpf(6), 6 if single else 17, suffix),
+        ),
+        Approximation(
+            *("SIN_TAIL", "(sin(r) - r) / r^3 in z = r^2", sin_tail, lambda z: z * sqrt(z) / sin(sqrt(z)) + FLOOR),
+            *(TINY, mpf("1.61") ** 2, 3 if single else 7, suffix),
         ),
     ]
 

@@ -8,7 +8,7 @@
 /* Every kernel below, for those who install them. */
 #define RG_KERNELS(X)                                                                                                  \
     X(accumulate)                                                                                                      \
-    X(activation_forward) X(activation_backward)                                                                       \
+    X(activation_forward) X(activation_backward) X(elementary)                                                         \
     X(matmul) X(linear_forward) X(linear_backward)                                                                     \
     X(sum) X(amax) X(amin) X(logsumexp)                                                                                \
     X(softmax) X(softmax_backward) X(log_softmax) X(log_softmax_backward)                                              \
@@ -26,6 +26,9 @@ RG_KERNEL(void, accumulate)(real *a, const real *b, int64_t n);
 RG_KERNEL(void, activation_forward)(real *y, const real *x, int64_t n, int activation, double alpha);
 RG_KERNEL(void, activation_backward)(real *dx, const real *g, const real *saved, int64_t n, int activation,
                                      double alpha);
+
+/* y[i] = f(x[i]), i < n; f is the function of RG_ELEMENTARY with the opcode. */
+RG_KERNEL(void, elementary)(real *y, const real *x, int64_t n, int opcode);
 
 /* c[i] = a[i] @ b[i], i < batch: (m, k) times (k, n) gives (m, n), contiguous. Element (r, q) of a[i] is
  * a[i * a_batch + r * a_row + q * a_column], likewise b. */

@@ -141,8 +141,6 @@ static const struct {
     [RG_NEGATIVE] = {"negative", "oi", 0},
     [RG_ABSOLUTE] = {"absolute", "oi", 0},
     [RG_SIGN] = {"sign", "oi", 0},
-    [RG_EXP] = {"exp", "oi", 0},
-    [RG_LOG] = {"log", "oi", 0},
     [RG_SQRT] = {"sqrt", "oi", 0},
     [RG_SQUARE] = {"square", "oi", 0},
     [RG_CLAMP] = {"clamp", "oi", 2},
@@ -157,8 +155,8 @@ static const struct {
     [RG_REMAINDER] = {"remainder", "oii", 0},
     [RG_FLOOR_DIVIDE] = {"floor_divide", "oii", 0},
     [RG_LOGADDEXP] = {"logaddexp", "oii", 0},
-    [RG_ERF] = {"erf", "oi", 0},
 #define FUNCTION(opcode, name) [opcode] = {#name, "oi", 0},
+    RG_ELEMENTARY(FUNCTION)
     RG_FUNCTIONS(FUNCTION)
 #define FUNCTION_OF_TWO(opcode, name) [opcode] = {#name, "oii", 0},
     RG_FUNCTIONS_OF_TWO(FUNCTION_OF_TWO)

@@ -34,11 +34,15 @@ typedef struct {
 
 /* What an instruction does; after each, its operands in order, those that may be absent in brackets, outputs first;
  * then its options and its numbers. Shapes as the kernel vocabulary has them. */
+/* Elementwise functions of one operand that math.inc has: X(opcode, name of the function and kernel) */
+#define RG_ELEMENTARY(X) \
+    X(RG_EXP, exp) X(RG_EXP2, exp2) X(RG_EXPM1, expm1) X(RG_LOG, log) X(RG_LOG2, log2) X(RG_LOG1P, log1p) \
+    X(RG_SIN, sin) X(RG_COS, cos) X(RG_ERF, erf)
 /* Elementwise functions that are the C library's, of one operand and of two: X(opcode, name of the function and kernel) */
 #define RG_FUNCTIONS(X) \
-    X(RG_SIN, sin) X(RG_COS, cos) X(RG_TAN, tan) X(RG_ASIN, asin) X(RG_ACOS, acos) X(RG_ATAN, atan) \
+    X(RG_TAN, tan) X(RG_ASIN, asin) X(RG_ACOS, acos) X(RG_ATAN, atan) \
     X(RG_SINH, sinh) X(RG_COSH, cosh) X(RG_ASINH, asinh) X(RG_ACOSH, acosh) X(RG_ATANH, atanh) \
-    X(RG_EXP2, exp2) X(RG_EXPM1, expm1) X(RG_LOG2, log2) X(RG_LOG10, log10) X(RG_LOG1P, log1p) \
+    X(RG_LOG10, log10) \
     X(RG_CBRT, cbrt) X(RG_FLOOR, floor) X(RG_CEIL, ceil) X(RG_TRUNC, trunc) X(RG_RINT, rint) \
     X(RG_ERFC, erfc)
 #define RG_FUNCTIONS_OF_TWO(X) \
@@ -80,8 +84,6 @@ typedef enum {
     RG_NEGATIVE,
     RG_ABSOLUTE,
     RG_SIGN,
-    RG_EXP,
-    RG_LOG,
     RG_SQRT,
     RG_SQUARE,
     RG_CLAMP, /* low, high */
@@ -96,7 +98,7 @@ typedef enum {
     RG_REMAINDER,
     RG_FLOOR_DIVIDE,
     RG_LOGADDEXP,
-    RG_ERF,
+    RG_ELEMENTARY(RG_OPCODE)
     RG_FUNCTIONS(RG_OPCODE)
     RG_FUNCTIONS_OF_TWO(RG_OPCODE)
     /* elementwise, y of truth values */

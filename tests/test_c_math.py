@@ -16,7 +16,7 @@ pytestmark = [
 ]
 
 if "c" in rg.backends.available():
-    from retrograd.backends.c import activation, loss, native, random, reduction, update
+    from retrograd.backends.c import activation, elementary, loss, native, random, reduction, update
 
     ISAS = rg.backends.describe("c")["available"].split(", ")
 else:
@@ -48,8 +48,13 @@ def numbers(dtype: type) -> Array:
     else:
         everywhere = rng.integers(0, 2**64, 300_000, dtype=np.uint64).view(np.float64)
     bends = [rng.uniform(-width, width, 50_000).astype(dtype) for width in (1, 8, 110, 760)]
-    ends = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, np.finfo(dtype).smallest_subnormal], dtype)
-    return np.concatenate([everywhere, *bends, ends])
+    quarter_turns = (np.arange(200_000) * (np.pi / 2)).astype(dtype)
+    return np.concatenate([everywhere, *bends, quarter_turns, ends(dtype)])
+
+
+def ends(dtype: type) -> Array:
+    smallest, largest = np.finfo(dtype).smallest_subnormal, np.finfo(dtype).max
+    return np.array([0.0, -0.0, np.inf, -np.inf, np.nan, smallest, -smallest, largest, -largest], dtype)
 
 
 def ulps(actual: Array, exact: Array) -> float:
@@ -72,6 +77,14 @@ def c_activation(name: str) -> Callable[[Array], Array]:
     return lambda x: activation.activation_forward(x, name, 1.0)
 
 
+def c_elementary(name: str) -> Callable[[Array], Array]:
+    return lambda x: elementary.KERNELS[name](x)
+
+
+def by_element(function: Callable[[float], float]) -> Callable[[Array], Array]:
+    return lambda x: np.fromiter(map(function, x.tolist()), np.float64, x.size)
+
+
 def sigmoid(x: Array) -> Array:
     e = np.exp(-np.abs(x))
     return np.where(x >= 0, 1, e) / (1 + e)
@@ -87,6 +100,10 @@ EXACT = {
     "tanh": (c_activation("tanh"), np.tanh, 2.0),
     "sigmoid": (c_activation("sigmoid"), sigmoid, 2.0),
     "softplus": (c_activation("softplus"), softplus, 2.0),
+    **{
+        name: (c_elementary(name), getattr(np, name), 2.0)
+        for name in ("exp2", "expm1", "log", "log2", "log1p", "sin", "cos")
+    },
 }
 
 
@@ -99,6 +116,28 @@ def test_functions_are_exact_to_the_last_bits(isa, name, dtype):
         pytest.skip("no wider type here")
     x = numbers(dtype)
     assert ulps(function(x), exact(x.astype(wide))) <= bound
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", [*EXACT, "erf"])
+def test_limits_and_signed_zeros(isa, name, dtype):
+    x = ends(dtype)
+    if name in ("sin", "cos"):  # which have no limits
+        x = x[np.abs(x) < 1]
+    if name == "erf":
+        found, expected = c_elementary("erf")(x), by_element(math.erf)(x).astype(dtype)
+    else:
+        function, exact, _ = EXACT[name]
+        found, expected = function(x), exact(x.astype(np.float64)).astype(dtype)
+    np.testing.assert_array_equal(found, expected)
+    number = ~np.isnan(expected)
+    np.testing.assert_array_equal(np.signbit(found[number]), np.signbit(expected[number]))
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [(np.float32, 2.0), (np.float64, 3.0)])  # 3: math.erf's own last bits
+def test_erf_is_exact_to_the_last_bits(isa, dtype, bound):
+    x = numbers(dtype)
+    assert ulps(c_elementary("erf")(x), by_element(math.erf)(x)) <= bound
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

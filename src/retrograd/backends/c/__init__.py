@@ -13,7 +13,10 @@ import os
 from ...kernels import precision
 from ..registry import Backend, BackendUnavailable
 
-FAMILIES = ("activation", "elementwise", "loss", "measure", "product", "random", "reduction", "update")
+FAMILIES = (
+    *("activation", "elementary", "elementwise", "loss", "measure"),
+    *("product", "random", "reduction", "update"),
+)
 """The modules of this package that hold kernels."""
 
 _REINSTALL = "pip install --force-reinstall --no-deps --no-cache-dir retrograd"
