@@ -10,7 +10,7 @@ import numpy as np
 from . import BACKENDS, use_backend
 from .timing import best_in_turn
 
-LAYERS = [(32, 32, 32), (64, 784, 128), (128, 512, 512)]
+LAYERS = [(32, 32, 32), (64, 784, 128), (128, 512, 512), (512, 1024, 2048)]
 """(rows, in_features, out_features) of dense layers."""
 
 ROWS = [(64, 10), (1024, 1000)]
@@ -40,10 +40,26 @@ class _Kernel:
         self.run()
 
 
-class Product(_Kernel):
+class _Product(_Kernel):
+    """A kernel whose work is `flops` operations of matrix products, which `bind` sets."""
+
+    flops: int
+
+    def track_share_of_peak(self, backend, size):
+        """Of the multiply-adds that all threads could make in registers, measured beside it."""
+        import retrograd as rg
+        from retrograd.backends.c import peak
+
+        seconds = best_in_turn({"retrograd": self.run})["retrograd"]
+        return self.flops / seconds / peak.flops(np.float32, rg.get_num_threads())
+
+    track_share_of_peak.unit = "ratio"
+
+
+class Product(_Product):
     """A bare product of float32 matrices."""
 
-    params = (BACKENDS, [(64, 64, 64), (512, 512, 512), (1024, 1024, 1024), (1, 2048, 2048)])
+    params = (BACKENDS, [(1, 1, 1), (64, 64, 64), (512, 512, 512), (1024, 1024, 1024), (1, 2048, 2048)])
 
     def bind(self, kernels, draw, size):
         m, n, k = size
@@ -57,31 +73,25 @@ class Product(_Kernel):
         seconds = best_in_turn({"retrograd": self.run, "numpy": self.numpy})
         return seconds["numpy"] / seconds["retrograd"]
 
-    def track_share_of_peak(self, backend, size):
-        """Of the multiply-adds that all threads could make in registers, measured beside it."""
-        import retrograd as rg
-        from retrograd.backends.c import peak
-
-        seconds = best_in_turn({"retrograd": self.run})["retrograd"]
-        return self.flops / seconds / peak.flops(np.float32, rg.get_num_threads())
-
-    track_speedup_over_numpy.unit = track_share_of_peak.unit = "ratio"
+    track_speedup_over_numpy.unit = "ratio"
 
 
-class LinearForward(_Kernel):
+class LinearForward(_Product):
     params = (BACKENDS, LAYERS)
 
     def bind(self, kernels, draw, size):
         rows, n_in, n_out = size
         x, w, b = draw(rows, n_in), draw(n_out, n_in), draw(n_out)
+        self.flops = 2 * rows * n_in * n_out
         return lambda: kernels.linear_forward(x, w, b, "relu")
 
 
-class LinearBackward(_Kernel):
+class LinearBackward(_Product):
     params = (BACKENDS, LAYERS)
 
     def bind(self, kernels, draw, size):
         rows, n_in, n_out = size
+        self.flops = 4 * rows * n_in * n_out
         g, x, w, y = draw(rows, n_out), draw(rows, n_in), draw(n_out, n_in), draw(rows, n_out)
         return lambda: kernels.linear_backward(g, x, w, y, "relu")
 
