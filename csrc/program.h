@@ -32,7 +32,10 @@ typedef struct {
     int32_t summed;   /* adds up over the slices */
 } rg_operand;
 
-/* What an instruction does; after each, its operands in order, those that may be absent in brackets, outputs first;
+/* Neighbouring calls of one opcode, from RG_SGD_UPDATE to RG_UPDATE_SUMS, run at one time: what one of them writes, another
+ * has for the same element or not at all.
+ *
+ * What an instruction does; after each, its operands in order, those that may be absent in brackets, outputs first;
  * then its options and its numbers. Shapes as the kernel vocabulary has them. */
 /* Elementwise functions of one operand that math.inc has: X(opcode, name of the function and kernel) */
 #define RG_ELEMENTARY(X) \

@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import importlib
 import importlib.util
+import itertools
 import json
 import math
 import pkgutil
@@ -271,6 +272,18 @@ def test_watching_changes_no_result_and_costs_no_program_between() -> None:
         weights.append(np.concatenate([p.detach().numpy().ravel() for p in model.parameters()]))
     np.testing.assert_array_equal(*weights)
     assert calls == plain
+
+
+def test_calls_that_run_together_share_no_memory() -> None:
+    """Threads take the measures of all parameters at one time, each its share."""
+    model = nn.Sequential(*[nn.Linear(64, 64) for _ in range(3)])
+    step = training(model, True)
+    with inspect.watch(model):
+        step(rg.ones(32, 64), rg.zeros(32, dtype=rg.int64))
+    made = [i.outputs for i in step.program.instructions if i.kernel in ("gradient_sums", "update_sums")]
+    places = sorted((o.buffer.place, o.buffer.place + o.nbytes) for outputs in made for o in outputs)
+    assert len(places) == 18
+    assert all(end <= start for (_, end), (start, _) in itertools.pairwise(places))
 
 
 def test_a_second_watch_makes_no_second_program(monkeypatch: pytest.MonkeyPatch) -> None:

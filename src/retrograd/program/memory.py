@@ -9,6 +9,12 @@ from .ir import TEMPORARY, Buffer, Instruction, Program
 ALIGNMENT = 64
 """Bytes: a cache line, and the widest vector."""
 
+TOGETHER = frozenset({"sgd_update", "adam_update", "rmsprop_update", "gradient_sums", "update_sums"})
+"""Kernels of which a backend may run neighbouring calls together, each thread its share of all of them."""
+
+TOGETHER = frozenset({"sgd_update", "adam_update", "rmsprop_update", "gradient_sums", "update_sums"})
+"""Kernels of which a backend may run neighbouring calls together, each thread its share of all of them."""
+
 Life = tuple[Buffer, int, int, int]
 """A buffer, its bytes, and the first and last call that touches it."""
 
@@ -36,13 +42,15 @@ def plan_memory(program: Program, share: bool = True) -> None:
 
 def _times(program: Program) -> Iterator[tuple[int, Instruction]]:
     """When each call runs: those of a segment over slices all at one time, since a sum that one of them adds to lasts
-    from the first slice to the last."""
+    from the first slice to the last, and neighbours of those that run TOGETHER."""
     time = 0
     for segment in program.segments:
         time += 1
+        before = ""
         for instruction in segment.instructions:
+            time += not segment.rows and not TOGETHER.issuperset((before, instruction.kernel))
+            before = instruction.kernel
             yield time, instruction
-            time += not segment.rows
 
 
 def _lives(times: Iterable[tuple[int, Instruction]]) -> list[tuple[Buffer, int, int]]:
