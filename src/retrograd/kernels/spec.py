@@ -80,6 +80,8 @@ class _References:
     """The reference of each kernel, by name."""
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name not in TABLE:
+            raise AttributeError(name)
         return TABLE[name].reference
 
 
