@@ -12,9 +12,6 @@ ALIGNMENT = 64
 TOGETHER = frozenset({"sgd_update", "adam_update", "rmsprop_update", "gradient_sums", "update_sums"})
 """Kernels of which a backend may run neighbouring calls together, each thread its share of all of them."""
 
-TOGETHER = frozenset({"sgd_update", "adam_update", "rmsprop_update", "gradient_sums", "update_sums"})
-"""Kernels of which a backend may run neighbouring calls together, each thread its share of all of them."""
-
 Life = tuple[Buffer, int, int, int]
 """A buffer, its bytes, and the first and last call that touches it."""
 

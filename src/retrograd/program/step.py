@@ -43,8 +43,9 @@ class CompiledStep:
         self._slice_rows = slice_rows
         self._plans: dict[Any, list[Plan]] = {}
         self._latest: Any = None
-        self._latest_inputs: list[Array] | None = None  # where all arguments are arrays
-        self._latest_recording = True
+        # the latest call whose arguments were all arrays: these, its plan, and whether it was recording; in one, for
+        # threads that call at the same time
+        self._latest_call: tuple[list[Array], Plan, bool] | None = None
         self._observers: Sequence[Observer] = observers
         self._observed: dict[Hashable, ObservedStep] = {}
 
@@ -68,15 +69,18 @@ class CompiledStep:
             if observer is not None:
                 return self._observed_call(observer, args, kwargs)
         # the quick way, for a call of the same form as the last one
-        known, plan = self._latest_inputs, self._latest
-        if known is not None and not kwargs and len(args) == len(known) and state.recording is self._latest_recording:
-            inputs: list[Array] | None = known
-            for value, last in zip(args, known):  # noqa: B905
-                if value is not last and (not isinstance(value, Tensor) or value.array is not last):
-                    inputs = self._latest_inputs = _of_same_form(args, known)
-                    break
-            if inputs is not None and plan.valid():
-                return plan.run(inputs)
+        latest = self._latest_call
+        if latest is not None and not kwargs:
+            known, plan, recording = latest
+            if len(args) == len(known) and state.recording is recording:
+                inputs: list[Array] | None = known
+                for value, last in zip(args, known):  # noqa: B905
+                    if value is not last and (not isinstance(value, Tensor) or value.array is not last):
+                        inputs = _of_same_form(args, known)
+                        self._latest_call = None if inputs is None else (inputs, plan, recording)
+                        break
+                if inputs is not None and plan.valid():
+                    return plan.run(inputs)
         inputs = []
         return self.plan(args, kwargs, inputs).run(inputs)
 
@@ -100,16 +104,16 @@ class CompiledStep:
             self._plans.setdefault(key, []).append(plan)
         self._latest = plan
         plain = not kwargs and all(isinstance(a, (Tensor, np.ndarray)) for a in args)
-        self._latest_inputs = inputs if plain else None
-        self._latest_recording = state.recording
+        self._latest_call = (inputs, plan, state.recording) if plain else None
         return plan
 
     def plan_of(self, arrays: list[Array]) -> Plan:
         """The plan for a call with these arrays."""
-        known, plan = self._latest_inputs, self._latest
-        like_latest = known is not None and len(arrays) == len(known) and state.recording is self._latest_recording
-        if like_latest and _of_same_form(arrays, known) and plan.valid():
-            return plan
+        if self._latest_call is not None:
+            known, plan, recording = self._latest_call
+            same_form = len(arrays) == len(known) and state.recording is recording and _of_same_form(arrays, known)
+            if same_form and plan.valid():
+                return plan
         return self.plan(tuple(map(Tensor, arrays)), {}, [])
 
     def run(
@@ -235,12 +239,13 @@ class ObservedStep(CompiledStep):
             return self(*args, *given, **kwargs)
         returned = self(*args, *[a.copy() for a in given], **kwargs)
         self._given = given
-        self._apart = self._latest_inputs is not None and self._latest.written.isdisjoint(map(id, given))
+        self._apart = self._latest_call is not None and self._latest.written.isdisjoint(map(id, given))
         return returned
 
     def _repeats(self, args: tuple[Any, ...]) -> bool:
         """Whether a call with these arguments, and no others, runs the latest program."""
-        return _of_same_form(args, self._latest_inputs) is not None and self._latest.valid()
+        latest = self._latest_call
+        return latest is not None and _of_same_form(args, latest[0]) is not None and latest[1].valid()
 
 
 def compile(
