@@ -163,6 +163,24 @@ def test_eager_and_compiled_steps_mix(backend: str) -> None:
         np.testing.assert_allclose(q.detach().numpy(), p.detach().numpy(), rtol=1e-5, atol=1e-6)
 
 
+def test_arguments_are_what_they_were_at_the_call(backend: str) -> None:
+    """Also where the step changes that memory before it would read it."""
+    w = rg.tensor([[1.0, 2.0]] * 3, requires_grad=True)
+    optimizer = optim.SGD([w], lr=0.1)
+
+    @rg.compile
+    def step(x: rg.Tensor, average: rg.Tensor) -> rg.Tensor:
+        optimizer.zero_grad()
+        (x @ w.T).square().sum().backward()
+        optimizer.step()
+        return average - w.detach()[:2]  # after the update
+
+    for rows in (slice(2), slice(1, 3), slice(2)):
+        before = w.detach()[rows].numpy().copy()
+        difference = step(rg.ones(4, 2), w.detach()[rows]).numpy()
+        np.testing.assert_array_equal(difference, before - w.detach()[:2].numpy())
+
+
 def test_a_checkpoint_loaded_between_calls_is_seen(backend: str) -> None:
     trainer = regression(optimizer="adam")
     step = rg.compile(trainer.step)

@@ -75,6 +75,13 @@ class Plan:
                 self._load()
         return not self._entry_grads or all(t.grad is g for t, g in self._entry_grads)
 
+    def apart(self, arrays: list[Array] | None) -> Any:
+        """The arrays, copies in place of those that are memory which the program changes."""
+        if arrays is None:
+            return None
+        written = self.written
+        return [a.copy() if id(a) in written or id(a.base) in written else a for a in arrays]
+
     def _load(self) -> None:
         self.loaded = registry.load_program(self.program)
         self.program.threads = self.loaded.threads

@@ -76,13 +76,14 @@ class CompiledStep:
                 inputs: list[Array] | None = known
                 for value, last in zip(args, known):  # noqa: B905
                     if value is not last and (not isinstance(value, Tensor) or value.array is not last):
-                        inputs = _of_same_form(args, known)
+                        inputs = plan.apart(_of_same_form(args, known))
                         self._latest_call = None if inputs is None else (inputs, plan, recording)
                         break
                 if inputs is not None and plan.valid():
                     return plan.run(inputs)
         inputs = []
-        return self.plan(args, kwargs, inputs).run(inputs)
+        plan = self.plan(args, kwargs, inputs)
+        return plan.run(plan.apart(inputs))
 
     def _observed_call(self, observer: Observer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         step = self._observed.get(observer.key())
@@ -260,7 +261,8 @@ def compile(
     The step is any function written with the public API: forward, loss, backward, optimizer, or a forward pass alone.
     Its first call, for each signature of its inputs (shapes, dtypes, Python values, training mode), runs it with
     tensors that hold no numbers, to write down the kernel calls; every call runs the program. Parameters, optimizer
-    state and learning rates are read at each call. What the step returns comes back as tensors without history.
+    state and learning rates are read at each call. Arguments are what they were when it was called, also where one is
+    memory that the step changes. What the step returns comes back as tensors without history.
 
     Args:
         function: the step; its arguments are arrays, tensors, containers of them, or plain Python values.
