@@ -193,15 +193,17 @@ def jax_step(case: Case) -> Step:
 
 
 def jax_scan_step(case: Case) -> Step:
-    """JAX, LOOP steps in one lax.scan under jit, which returns their losses."""
+    """JAX, LOOP batches in one lax.scan under jit, which returns their losses."""
     import jax
+    import jax.numpy as jnp
 
     step, state, x, y = _jax(case)
-    compiled = jax.jit(lambda s: jax.lax.scan(lambda c, _: step(c, x, y), s, length=LOOP), donate_argnums=0)
+    batches = tuple(jnp.stack([a] * LOOP) for a in (x, y))
+    compiled = jax.jit(lambda s, xy: jax.lax.scan(lambda c, b: step(c, *b), s, xy), donate_argnums=0)
 
     def run() -> Any:
         nonlocal state
-        state, losses = compiled(state)
+        state, losses = compiled(state, batches)
         return losses.block_until_ready()
 
     return run
