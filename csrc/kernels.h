@@ -87,7 +87,7 @@ RG_KERNEL(void, update_sums)(real *sums, const real *p, const real *kept, int64_
  * divided by 1 - p. */
 RG_KERNEL(void, random_bits)(RG_ELEMENT(uint32_t) *y, int64_t n, uint64_t key, uint64_t offset);
 RG_KERNEL(void, random_uniform)(real *y, int64_t n, uint64_t key, uint64_t offset);
-RG_KERNEL(void, dropout)(real *y, const real *x, int64_t n, double p, uint64_t key, uint64_t offset);
+RG_KERNEL(void, dropout)(real *y, const real *x, int64_t n, double p, uint64_t key, uint64_t offset, int64_t first);
 
 /* What the machine can do at most, on `threads` threads. peak_multiply_adds makes `rounds` of independent multiply-adds on
  * each, returns how many floating-point operations that is and leaves an element for each thread in results; peak_triad

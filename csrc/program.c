@@ -430,7 +430,6 @@ static int slices(const rg_call *call, const rg_operand *o) {
     case RG_RMSPROP_UPDATE:
     case RG_GRADIENT_SUMS:
     case RG_UPDATE_SUMS:
-    case RG_DROPOUT:
     case RG_RANDOM_UNIFORM:
         return 0;
     default:

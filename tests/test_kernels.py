@@ -364,7 +364,11 @@ CASES: dict[str, Case] = {
     ),
     "dropout": Case(
         lambda s: unary(
-            s, p=st.sampled_from([0.0, 0.1, 0.5, 1.0]), key=st.integers(0, 2**64 - 1), offset=st.integers(0, 2**40)
+            s,
+            p=st.sampled_from([0.0, 0.1, 0.5, 1.0]),
+            key=st.integers(0, 2**64 - 1),
+            offset=st.integers(0, 2**40),
+            first=st.integers(0, 100),
         ),
         exact=True,
     ),

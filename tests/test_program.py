@@ -38,6 +38,7 @@ LOSSES = {
     "bce": lambda out, y: F.binary_cross_entropy_with_logits(out, (y > 0).to(y.dtype)),
     "probabilities": lambda out, y: F.cross_entropy(out, F.softmax(y, 1)),
     "by hand": lambda out, y: ((out - y) ** 2).mean() + 0.1 * (out.abs().sum(1) / out.shape[1]).mean(),
+    "joined": lambda out, y: (rg.cat([out, y], 1) * rg.cat([y, out.tanh()], 1)).square().mean(),
     "entropy": lambda out, y: -(F.softmax(out, 1) * F.log_softmax(y, 1)).sum(1).mean() + rg.logsumexp(out, 1).mean(),
 }
 
@@ -134,6 +135,15 @@ def test_compiled_is_eager(backend: str, case: dict[str, Any], passes: set[str],
     expected = eager.run(eager.step, 6)
     step = rg.compile(compiled.step, passes=tuple(sorted(passes)), slice_rows=slice_rows)
     assert_close(compiled.run(step, 6), expected, case["dtype"])
+
+
+def test_a_slice_draws_and_joins_its_own_rows(backend: str) -> None:
+    case = dict(regression().case, widths=[3, 5, 7, 2], rows=37, dropout=0.3, loss="joined")
+    eager, compiled = Trainer(case), Trainer(case)
+    expected = eager.run(eager.step, 6)
+    step = rg.compile(compiled.step, slice_rows=16)
+    assert_close(compiled.run(step, 6), expected, case["dtype"])
+    assert [s.rows for s in step.program.segments if s.rows] == [37]
 
 
 def regression(**options: Any) -> Trainer:

@@ -115,6 +115,8 @@ class _Call:
             return value
 
         self._arguments = {name: given(value, name) for name, value in self._instruction.arguments.items()}
+        for name, step in self._rules.counted.items() if self._rules else ():
+            self._arguments[name] = self._arguments.get(name, 0) + self._start * step
         summed = self._rules.summed if self._rules and self._start else ()
         self._outputs = [o and (view(o, n), n in summed) for n, o in enumerate(self._instruction.outputs)]
 

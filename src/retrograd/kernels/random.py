@@ -42,14 +42,15 @@ def random_uniform(n: int, key: int, offset: int, dtype: np.dtype) -> Array:
     return (np.floor(words[:, 0] / 32) * 2.0**26 + np.floor(words[:, 1] / 64)) * 2.0**-53
 
 
-@kernel(lambda x, p, key, offset: Spec(x.shape, same_dtype("dropout", x)))
-def dropout(x: Array, p: float, key: int, offset: int) -> Array:
+@kernel(lambda x, p, key, offset, first=0: Spec(x.shape, same_dtype("dropout", x)))
+def dropout(x: Array, p: float, key: int, offset: int, first: int = 0) -> Array:
     """x with each element zeroed with probability p and the rest divided by 1 - p (Srivastava et al. 2014).
 
-    Element i, in C order, is zeroed where word i of the draw is below floor(p * 2**32); p in [0, 1]. Its own
+    Element i, in C order, is zeroed where word first + i of the draw is below floor(p * 2**32); p in [0, 1]. Its own
     transpose: the same call on a cotangent is the backward pass, so no mask is kept.
     """
     if p == 1:
         return np.zeros_like(x, order="C")
-    keep = random_bits.reference(x.size, key, offset) >= np.uint64(p * 2.0**32)
+    words = random_bits.reference(first % 4 + x.size, key, offset + first // 4)[first % 4 :]
+    keep = words >= np.uint64(p * 2.0**32)
     return np.where(keep.reshape(x.shape), x * x.dtype.type(1 / (1 - p)), x.dtype.type(0))

@@ -158,13 +158,20 @@ class Rows:
     Attributes:
         sliced: argument name, or output number → the axis that is the batch.
         summed: the outputs that add up over the slices.
+        counted: argument name → by how much that number grows with each row before the slice.
     """
 
-    __slots__ = ("sliced", "summed")
+    __slots__ = ("counted", "sliced", "summed")
 
-    def __init__(self, sliced: dict[str | int, int], summed: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self,
+        sliced: dict[str | int, int],
+        summed: tuple[int, ...] = (),
+        counted: dict[str, int] = {},  # noqa: B006
+    ) -> None:
         self.sliced = sliced
         self.summed = summed
+        self.counted = counted
 
 
 class Segment:

@@ -228,6 +228,20 @@ def _add_along(i: Instruction, batch: int, batched: Batched) -> Rows | None:
     return None
 
 
+def _dropout(i: Instruction, batch: int, batched: Batched) -> Rows | None:
+    """A slice draws its own part of the words."""
+    rows = _elementwise(i, batch, batched)
+    return rows and Rows(rows.sliced, counted={"first": i.outputs[0].size // batch})
+
+
+def _concatenate(i: Instruction, batch: int, batched: Batched) -> Rows | None:
+    parts = i.arguments["arrays"]
+    fits = i.arguments["axis"] > 0 and any(map(batched, parts))
+    if fits and all(_leads(o, batch) and _sliceable(o, batched) for o in parts):
+        return Rows({"arrays": 0, 0: 0})
+    return None
+
+
 def _matmul(i: Instruction, batch: int, batched: Batched) -> Rows | None:
     a, b = i.arguments["a"], i.arguments["b"]
     if a.ndim != 2 or b.ndim != 2:
@@ -257,6 +271,8 @@ _RULES: dict[str, Callable[[Instruction, int, Batched], Rows | None]] = {
     "add_along_axis": _add_along,
     "cumsum": _along_axis,
     "sum": _sum,
+    "dropout": _dropout,
+    "concatenate": _concatenate,
     "linear_forward": _linear_forward,
     "linear_backward": _linear_backward,
     "matmul": _matmul,

@@ -275,12 +275,12 @@ def _full(c: Call) -> Iterable[Encoded]:
 
 
 def _concatenate(c: Call) -> Iterable[Encoded]:
-    made, axis, at = c.output(0).operand, c["axis"], 0
+    made, axis, at = c.output(0), c["axis"], 0
     for operand in c["arrays"]:
-        shape = (*made.shape[:axis], operand.shape[axis], *made.shape[axis + 1 :])
-        part = made._replace(offset=made.offset + at * made.strides[axis], shape=shape)
+        start = made.operand.offset + at * made.operand.strides[axis]
+        part = made.operand._replace(offset=start, shape=operand.shape)
         at += operand.shape[axis]
-        yield Encoded("COPY", (View(part), View(operand)))
+        yield Encoded("COPY", (View(part, made.row_axis), View(operand, made.row_axis)))
 
 
 def _assign(c: Call) -> Iterable[Encoded]:

@@ -27,12 +27,12 @@ def random_uniform(n: int, key: int, offset: int, dtype: np.dtype) -> Array:
     return numbers
 
 
-def dropout(x: Array, p: float, key: int, offset: int) -> Array:
+def dropout(x: Array, p: float, key: int, offset: int, first: int = 0) -> Array:
     run = _DROPOUT.get(x.dtype)
     if run is None:
-        return reference.dropout.reference(x, p, key, offset)
+        return reference.dropout.reference(x, p, key, offset, first)
     y = np.empty(x.shape, x.dtype)
-    run(pointer(y), contiguous(x), x.size, p, key, offset)
+    run(pointer(y), contiguous(x), x.size, p, key, offset, first)
     return y
 
 

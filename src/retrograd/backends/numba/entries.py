@@ -412,17 +412,18 @@ def log_softmax_backward(dtype, record, start, rows):
     return 0
 
 
-# Random numbers: elements; key, offset
-
-
 @inlined
 def dropout(dtype, record, start, rows):
-    """x, y; …, the least word that is kept; by what kept elements are multiplied."""
-    n = integer(record, 0)
-    key, offset = np.uint64(bits(record, 1)), np.uint64(bits(record, 2))
+    """x, y; elements of all rows or of each; key, offset, the least word that is kept; by what kept elements are
+    multiplied."""
+    n = extent(record, 0, rows)
+    key, offset = np.uint64(bits(record, 2)), np.uint64(bits(record, 3))
     x, y = vector(dtype, record, 0, start, n), vector(dtype, record, 1, start, n)
-    random.drop(x, bits(record, 3), number(record, 4), key, offset, y)
+    random.drop(x, bits(record, 4), number(record, 5), key, offset, integer(record, 1) * start, y)
     return 0
+
+
+# Random numbers: elements; key, offset
 
 
 @inlined

@@ -711,7 +711,7 @@ def _dropout(low: Lowering, call: Call) -> None:
     x, y = low.plain(call, "x"), low.made(call)
     numbers = [low.bits(call.arguments[name]) for name in ("key", "offset")]
     numbers += [low.bits(int(p * 2.0**32)), low.number(1 / (1 - p))]
-    low.entry(call, "dropout", _floating(call, x), [x, y], [math.prod(y.shape)], numbers)
+    low.entry(call, "dropout", _floating(call, x), [x, y], [*_extent(y, slice(None), call)], numbers)
 
 
 def _rows(low: Lowering, call: Call) -> None:

@@ -35,11 +35,11 @@ def random_uniform(n: int, key: int, offset: int, dtype: np.dtype) -> Array:
     return numbers
 
 
-def dropout(x: Array, p: float, key: int, offset: int) -> Array:
+def dropout(x: Array, p: float, key: int, offset: int, first: int = 0) -> Array:
     if x.dtype not in FLOATS or p == 1:
-        return reference.dropout.reference(x, p, key, offset)
+        return reference.dropout.reference(x, p, key, offset, first)
     y = np.empty(x.shape, x.dtype)
-    drop(flat(x), int(p * 2.0**32), 1 / (1 - p), np.uint64(key), np.uint64(offset), y.ravel())
+    drop(flat(x), int(p * 2.0**32), 1 / (1 - p), np.uint64(key), np.uint64(offset), first, y.ravel())
     return y
 
 
@@ -92,13 +92,15 @@ def uniform_double(key, offset, numbers):
 
 
 @core
-def drop(x, threshold, scale, key, offset, y):
-    """y = scale * x where the element's word is at least the threshold, else 0; one axis."""
+def drop(x, threshold, scale, key, offset, first, y):
+    """y = scale * x where the element's word is at least the threshold, else 0; one axis. Element 0's word is the
+    first-th of the stream."""
     gain, zero = x.dtype.type(scale), x.dtype.type(0)
     least = np.uint32(threshold)
-    words = np.empty(CHUNK, np.uint32)
+    words = np.empty(CHUNK + 3, np.uint32)
+    skipped = first % 4
     for start in range(0, x.size, CHUNK):
         a, b = x[start : start + CHUNK], y[start : start + CHUNK]
-        bits(key, offset + np.uint64(start // 4), words[: a.size])
+        bits(key, offset + np.uint64((first + start) // 4), words[: skipped + a.size])
         for i in range(a.size):
-            b[i] = gain * a[i] if words[i] >= least else zero
+            b[i] = gain * a[i] if words[skipped + i] >= least else zero
