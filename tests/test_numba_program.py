@@ -108,7 +108,7 @@ STEPS: dict[str, Callable[..., Any]] = {
     ],
     "layouts": lambda x, square, **_: [x.T + 1, x[::-1] * 2, x[:, ::2].exp(), square.T @ square, (x.T * 1).reshape(-1)],
     "sums": lambda x, stack, **_: [x.sum(), x.sum(0), x.mean(1), stack.sum((0, 2)), stack.mean(1), (x > 0).sum(1)],
-    "extremes": lambda x, stack, **_: [x.max(0), x.min((0, 1)), x.argmax(1), stack.argmin(1), stack.max((0, 2))],
+    "extremes": lambda x, stack, **_: [x.amax(0), x.amin((0, 1)), *x.max(1), stack.argmin(1), stack.amax((0, 2))],
     "softmax": lambda x, **_: [F.softmax(x, 1), F.log_softmax(x.T, 1), rg.logsumexp(x, 1)],
     "products": lambda x, y, square, stack, **_: [x @ square, x.T @ y, stack @ square, stack @ stack.transpose(1, 2)],
     "parts": lambda x, y, **_: [

@@ -26,7 +26,7 @@ def chosen(q: rg.Tensor, a: rg.Tensor) -> rg.Tensor:
 LOSSES: dict[str, Callable[..., rg.Tensor]] = {
     "gather": lambda m, x, a, y: (chosen(m(x), a) - y).square().mean(),
     "rows and columns": lambda m, x, a, y: (m(x)[PLACES, a] - y).square().mean(),
-    "maximum of the next": lambda m, x, a, y: (chosen(m(x), a) - y - 0.9 * m(x).detach().max(1)).square().mean(),
+    "maximum of the next": lambda m, x, a, y: (chosen(m(x), a) - y - 0.9 * m(x).detach().max(1).values).square().mean(),
     "argmax of the next": lambda m, x, a, y: (chosen(m(x), a) - chosen(m(x).detach(), m(x).argmax(1))).square().mean()
     + chosen(m(x), m(x).argmin(1)).mean(),
     "policy gradient": lambda m, x, a, y: -(chosen(F.log_softmax(m(x), 1), a) * y).mean(),

@@ -193,14 +193,14 @@ from .ops.random import (
 )
 from .ops.reduction import (
     all,
+    amax,
+    amin,
     any,
     argmax,
     argmin,
     log_softmax,
     logsumexp,
-    max,
     mean,
-    min,
     softmax,
     std,
     sum,
@@ -233,6 +233,8 @@ from .ops.shape import (
 from .ops.sorting import (
     argsort,
     kthvalue,
+    max,
+    min,
     sort,
     topk,
 )
@@ -274,6 +276,8 @@ __all__ = [
     "acosh",
     "add",
     "all",
+    "amax",
+    "amin",
     "any",
     "arange",
     "arccos",

@@ -13,7 +13,7 @@ from ..tensor import Tensor
 from .arrange import diagonal, moveaxis
 from .elementwise import abs, multiply, sqrt, square, where
 from .product import matmul
-from .reduction import Dim, max, min, sum
+from .reduction import Dim, amax, amin, sum
 from .rule import Operand, floating, method, normalize_axis, operands
 from .shape import broadcast_tensors, broadcast_to, flatten, permute, reshape, stack
 
@@ -76,7 +76,7 @@ def _labels(subscripts: str, terms: list[Tensor]) -> tuple[list[Labels], Labels]
         if not all(c.isalpha() for c in before + after) or count < 0 or (count and not dots):
             raise ValueError(f"einsum: {text!r} in {subscripts!r} does not fit an operand of shape {term.shape}")
         labels.append((*before, *(str(i) for i in range(count, 0, -1)), *after))
-        most = builtins.max(most, count)
+        most = max(most, count)
     dotted = tuple(str(i) for i in range(most, 0, -1))
     if arrow:
         before, dots, after = right.partition("...")
@@ -202,7 +202,7 @@ def vecdot(a: Operand, b: Operand, dim: int = -1) -> Tensor:
 def kron(a: Operand, b: Operand) -> Tensor:
     """Kronecker's product: b over and over, times each element of a. Missing axes of either come first."""
     a, b = operands("kron", a, b)
-    ndim = builtins.max(a.ndim, b.ndim)
+    ndim = max(a.ndim, b.ndim)
     left, right = ((1,) * (ndim - t.ndim) + t.shape for t in (a, b))
     x = reshape(a, tuple(m for n in left for m in (n, 1)))
     y = reshape(b, tuple(m for n in right for m in (1, n)))
@@ -245,7 +245,7 @@ def vector_norm(x: Operand, ord: float = 2, dim: Dim = None, keepdim: bool = Fal
     if ord == 1:
         return sum(abs(x), dim, keepdim)
     if builtins.abs(ord) == math.inf:
-        return (max if ord > 0 else min)(abs(x), dim, keepdim)
+        return (amax if ord > 0 else amin)(abs(x), dim, keepdim)
     zero = x == 0
     powers = square(x) if ord == 2 else where(zero, 0.0 if ord > 0 else math.inf, abs(where(zero, 1.0, x)) ** ord)
     total = sum(powers, dim, keepdim)

@@ -6,7 +6,6 @@ forward and reverse mode algorithmic differentiation" (2008), unless another sou
 
 from __future__ import annotations
 
-import builtins
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -22,7 +21,7 @@ from .contraction import cross, vecdot, vector_norm
 from .creation import eye
 from .elementwise import abs, where
 from .product import matmul
-from .reduction import Dim, max, min, sum
+from .reduction import Dim, amax, amin, sum
 from .rule import OUTPUT, Op, Operand, as_tensor_operand, floating, normalize_axes, normalize_axis, operands
 from .shape import broadcast_to, concatenate, reshape, sum_to, unsqueeze
 
@@ -487,7 +486,7 @@ def pinv(x: Operand, rtol: float | None = None) -> Tensor:
     The derivative is that of matrices that keep their rank.
     """
     x = _checked("pinv", x, square=False)
-    least = builtins.max(x.shape[-2:]) * float(np.finfo(x.dtype).eps)
+    least = max(x.shape[-2:]) * float(np.finfo(x.dtype).eps)
     return _pinv(x, rtol=least if rtol is None else float(rtol))
 
 
@@ -542,10 +541,10 @@ def matrix_norm(x: Operand, ord: float | str = "fro", dim: Sequence[int] = (-2, 
     y = moveaxis(x, (rows, columns), (-2, -1))
     if ord in ("nuc", 2, -2):
         values = svdvals(y)
-        made = sum(values, -1) if ord == "nuc" else (max if ord == 2 else min)(values, -1)
+        made = sum(values, -1) if ord == "nuc" else (amax if ord == 2 else amin)(values, -1)
     elif ord in (1, -1, math.inf, -math.inf):
         sums = sum(abs(y), -2 if ord in (1, -1) else -1)
-        made = (max if float(ord) > 0 else min)(sums, -1)
+        made = (amax if float(ord) > 0 else amin)(sums, -1)
     else:
         raise ValueError(f"matrix_norm: ord is {ord!r}, expected 'fro', 'nuc', 2, -2, 1, -1, inf or -inf")
     if not keepdim:

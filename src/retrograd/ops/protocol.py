@@ -48,8 +48,8 @@ UFUNCS: dict[np.ufunc, Callable[..., Any]] = {
 _REDUCE: dict[np.ufunc, Callable[..., Any]] = {
     np.add: reduction.sum,
     np.multiply: scan.prod,
-    np.maximum: reduction.max,
-    np.minimum: reduction.min,
+    np.maximum: reduction.amax,
+    np.minimum: reduction.amin,
     np.logical_and: reduction.all,
     np.logical_or: reduction.any,
 }
@@ -141,9 +141,9 @@ def _svd(a: Tensor, full_matrices: bool = True, compute_uv: bool = True) -> Any:
 
 
 FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {
-    **{getattr(np, name): _over_axis(getattr(reduction, name)) for name in ("sum", "mean", "max", "min", "all", "any")},
-    np.amax: _over_axis(reduction.max),
-    np.amin: _over_axis(reduction.min),
+    **{getattr(np, name): _over_axis(getattr(reduction, name)) for name in ("sum", "mean", "all", "any")},
+    **dict.fromkeys((np.max, np.amax), _over_axis(reduction.amax)),
+    **dict.fromkeys((np.min, np.amin), _over_axis(reduction.amin)),
     np.argmax: _over_axis(reduction.argmax),
     np.argmin: _over_axis(reduction.argmin),
     np.prod: _over_axis(scan.prod),

@@ -184,32 +184,37 @@ def std(x: Operand, dim: Dim = None, correction: float = 1, keepdim: bool = Fals
     return where(flat, 0.0, _root(where(flat, 1.0, v)))
 
 
+def require_elements(name: str, x: Tensor, axes: tuple[int, ...]) -> None:
+    """Raise ValueError where there is none over the axes."""
+    if _count(x, axes) == 0:
+        raise ValueError(f"{name}: there is no element to reduce over axes {axes} of shape {x.shape}")
+
+
 def _extremum(name: str, op: Op, x: Operand, dim: Dim, keepdim: bool) -> Tensor:
     x = as_tensor_operand(name, x)
     axes = normalize_axes(name, dim, x.ndim)
-    if _count(x, axes) == 0:
-        raise ValueError(f"{name}: there is no element to reduce over dim {dim} of shape {x.shape}")
+    require_elements(name, x, axes)
     return op(x, axes=axes, keepdim=keepdim)
 
 
 @method
-def max(x: Operand, dim: Dim = None, keepdim: bool = False) -> Tensor:
+def amax(x: Operand, dim: Dim = None, keepdim: bool = False) -> Tensor:
     """The largest element over the axes `dim`; NaN where there is one. Ties share the gradient equally.
 
     Raises:
         ValueError: there is no element.
     """
-    return _extremum("max", _amax, x, dim, keepdim)
+    return _extremum("amax", _amax, x, dim, keepdim)
 
 
 @method
-def min(x: Operand, dim: Dim = None, keepdim: bool = False) -> Tensor:
+def amin(x: Operand, dim: Dim = None, keepdim: bool = False) -> Tensor:
     """The smallest element over the axes `dim`; NaN where there is one. Ties share the gradient equally.
 
     Raises:
         ValueError: there is no element.
     """
-    return _extremum("min", _amin, x, dim, keepdim)
+    return _extremum("amin", _amin, x, dim, keepdim)
 
 
 @method
