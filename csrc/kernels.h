@@ -35,17 +35,17 @@ RG_KERNEL(void, elementary)(real *y, const real *x, int64_t n, int opcode);
 RG_KERNEL(int, matmul)(real *c, const real *a, int64_t a_batch, int64_t a_row, int64_t a_column, const real *b,
                        int64_t b_batch, int64_t b_row, int64_t b_column, int64_t batch, int64_t m, int64_t n, int64_t k);
 
-/* y = activation(x @ w.T + bias): x (rows, in), w (out, in), bias (out) or NULL, y (rows, out). The activation is one of
- * identity, relu, tanh and sigmoid. */
-RG_KERNEL(int, linear_forward)(real *y, const real *x, int64_t x_row, int64_t x_column, const real *w, int64_t w_row,
-                               int64_t w_column, const real *bias, int64_t rows, int64_t in, int64_t out,
-                               int activation);
+/* y = activation(z), z = x @ w.T + bias: x (rows, in), w (out, in), bias (out) or NULL, y (rows, out), z the same or
+ * NULL where it is not wanted. */
+RG_KERNEL(int, linear_forward)(real *y, real *z, const real *x, int64_t x_row, int64_t x_column, const real *w,
+                               int64_t w_row, int64_t w_column, const real *bias, int64_t rows, int64_t in,
+                               int64_t out, int activation, double alpha);
 
-/* With d = g * activation'(y): dx = d @ w, dw = d.T @ x, db = d summed over rows; each may be NULL, as may y for the
- * identity. Shapes as in linear_forward. */
-RG_KERNEL(int, linear_backward)(real *dx, real *dw, real *db, const real *g, const real *y, const real *x,
+/* With d = g * activation'(z): dx = d @ w, dw = d.T @ x, db = d summed over rows; each may be NULL, as may `saved`, as in
+ * activation_backward, for the identity. Shapes as in linear_forward. */
+RG_KERNEL(int, linear_backward)(real *dx, real *dw, real *db, const real *g, const real *saved, const real *x,
                                 int64_t x_row, int64_t x_column, const real *w, int64_t w_row, int64_t w_column,
-                                int64_t rows, int64_t in, int64_t out, int activation);
+                                int64_t rows, int64_t in, int64_t out, int activation, double alpha);
 
 /* Reductions of x (outer, n, inner) along its middle axis to y (outer, inner). */
 RG_KERNEL(void, sum)(real *y, const real *x, int64_t outer, int64_t n, int64_t inner, double scale);

@@ -108,8 +108,8 @@ static const struct {
     const char *name, *operands;
     int numbers;
 } opcodes[RG_OPCODES] = {
-    [RG_LINEAR_FORWARD] = {"linear_forward", "oiiI", 0},
-    [RG_LINEAR_BACKWARD] = {"linear_backward", "OOOiiiI", 0},
+    [RG_LINEAR_FORWARD] = {"linear_forward", "oiiIO", 1},
+    [RG_LINEAR_BACKWARD] = {"linear_backward", "OOOiiiI", 1},
     [RG_MATMUL] = {"matmul", "oii", 0},
     [RG_POINTWISE_LOSS] = {"pointwise_loss", "OOOii", 2},
     [RG_CROSS_ENTROPY] = {"cross_entropy_loss", "OOOil", 1},
@@ -270,6 +270,8 @@ static int has_shape(const rg_view *v, int axes, int64_t first, int64_t second) 
     return !v->present || (v->axes == axes && (axes < 1 || v->shape[0] == first) && (axes < 2 || v->shape[1] == second));
 }
 
+static int is_activation(int number) { return number >= 0 && number < RG_ACTIVATIONS; }
+
 /* (modulo 2^64, where other axes are empty) */
 static uint64_t product(const int64_t *sizes, int begin, int end) {
     uint64_t n = 1;
@@ -286,7 +288,8 @@ static int fits(const rg_call *call) {
     case RG_LINEAR_FORWARD:
         return v[1].axes == 2 && v[2].axes == 2 && v[1].shape[1] == v[2].shape[1] &&
                has_shape(&v[0], 2, v[1].shape[0], v[2].shape[0]) && has_shape(&v[3], 1, v[2].shape[0], 0) &&
-               v[0].contiguous && (!v[3].present || v[3].contiguous) && first >= RG_IDENTITY && first <= RG_SIGMOID;
+               has_shape(&v[4], 2, v[1].shape[0], v[2].shape[0]) && v[0].contiguous &&
+               (!v[3].present || v[3].contiguous) && (!v[4].present || v[4].contiguous) && is_activation(first);
     case RG_LINEAR_BACKWARD: {
         if (v[4].axes != 2 || v[5].axes != 2)
             return 0;
@@ -296,7 +299,7 @@ static int fits(const rg_call *call) {
                 return 0;
         return v[5].shape[1] == in && has_shape(&v[0], 2, rows, in) && has_shape(&v[1], 2, out, in) &&
                has_shape(&v[2], 1, out, 0) && has_shape(&v[3], 2, rows, out) && has_shape(&v[6], 2, rows, out) &&
-               (v[6].present || first == RG_IDENTITY) && first >= RG_IDENTITY && first <= RG_SIGMOID;
+               (v[6].present || first == RG_IDENTITY) && is_activation(first);
     }
     case RG_MATMUL: {
         const int axes = v[0].axes;
@@ -317,10 +320,9 @@ static int fits(const rg_call *call) {
                (!v[1].present || v[1].size == 1) && (!v[2].present || (same_shape(&v[2], &v[3]) && v[2].contiguous)) &&
                (v[4].dtype == RG_I64 ? has_shape(&v[4], 1, v[3].shape[0], 0) : same_shape(&v[4], &v[3]));
     case RG_ACTIVATION_FORWARD:
-        return first >= RG_IDENTITY && first <= RG_SOFTPLUS && same_shape(&v[0], &v[1]) && v[0].contiguous;
+        return is_activation(first) && same_shape(&v[0], &v[1]) && v[0].contiguous;
     case RG_ACTIVATION_BACKWARD:
-        return first >= RG_IDENTITY && first <= RG_SOFTPLUS && same_shape(&v[0], &v[1]) &&
-               same_shape(&v[0], &v[2]) && v[0].contiguous;
+        return is_activation(first) && same_shape(&v[0], &v[1]) && same_shape(&v[0], &v[2]) && v[0].contiguous;
     case RG_SUM:
     case RG_AMAX:
     case RG_AMIN:
@@ -392,7 +394,7 @@ static int slices(const rg_call *call, const rg_operand *o) {
         present |= (uint32_t)v[n].present << n;
     switch (call->opcode) {
     case RG_LINEAR_FORWARD:
-        return rows == 3 && !reduced && !summed;
+        return rows == (present & 0x13) && !reduced && !summed;
     case RG_LINEAR_BACKWARD:
         return rows == (present & 0x59) && !reduced && summed == (present & 6);
     case RG_MATMUL:

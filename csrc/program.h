@@ -53,8 +53,8 @@ typedef struct {
 #define RG_OPCODE(opcode, name) opcode,
 
 typedef enum {
-    RG_LINEAR_FORWARD,  /* y, x, w, [b]; activation */
-    RG_LINEAR_BACKWARD, /* [dx], [dw], [db], g, x, w, [y]; activation */
+    RG_LINEAR_FORWARD,  /* y, x, w, [b], and an output: [z]; activation; alpha */
+    RG_LINEAR_BACKWARD, /* [dx], [dw], [db], g, x, w, [saved]; activation; alpha */
     RG_MATMUL,          /* c, a, b, of equally many axes and equal leading ones */
     RG_POINTWISE_LOSS,  /* [losses], [total], [dx], x, target; rg_loss; count, delta */
     RG_CROSS_ENTROPY,   /* [losses], [total], [dx], x, target; count */

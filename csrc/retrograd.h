@@ -24,7 +24,8 @@ typedef enum {
     RG_GELU,
     RG_GELU_TANH,
     RG_SILU,
-    RG_SOFTPLUS
+    RG_SOFTPLUS,
+    RG_ACTIVATIONS
 } rg_activation;
 
 /* Elementwise losses. */

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 import retrograd as rg
 from retrograd.backends.registry import MODULES, Backend, _load
 from retrograd.kernels import elementary
-from retrograd.kernels.activation import ACTIVATIONS, FROM_OUTPUT
+from retrograd.kernels.activation import ACTIVATIONS
 from retrograd.kernels.spec import TABLE, Kernel, Spec
 
 
@@ -108,13 +108,13 @@ def product(draw: Any, sizes: Sizes) -> Call:
 @st.composite
 def dense(draw: Any, sizes: Sizes, backward: bool = False) -> Call:
     rows, inner, outer = (draw(sizes.side) for _ in range(3))
-    activation = draw(st.sampled_from(FROM_OUTPUT))
-    call: Call = {"x": Array((rows, inner)), "w": Array((outer, inner)), "activation": activation}
+    activation, alpha = draw(st.sampled_from(ACTIVATIONS)), draw(st.sampled_from([0.5, 2.0]))
+    call: Call = {"x": Array((rows, inner)), "w": Array((outer, inner)), "activation": activation, "alpha": alpha}
     if not backward:
-        return call | {"b": draw(st.sampled_from([None, Array((outer,))]))}
-    y = Array((rows, outer), -1.0, 1.0)
+        return call | {"b": draw(st.sampled_from([None, Array((outer,))])), "need_z": draw(st.booleans())}
+    g = Array((rows, outer), -1.0, 1.0)
     needs = {n: draw(st.booleans()) for n in ("need_x", "need_w", "need_b")}
-    return {"g": y, **call, "y": draw(st.sampled_from([y, None])) if activation == "identity" else y, **needs}
+    return {"g": g, **call, "saved": draw(st.sampled_from([g, None])) if activation == "identity" else g, **needs}
 
 
 @st.composite
@@ -570,7 +570,7 @@ REFUSED: list[tuple[str, tuple[Any, ...], type[Exception], str]] = [
     ),
     (
         "linear_forward",
-        (np.ones((2, 3)), np.ones((4, 3)), None, "gelu"),
+        (np.ones((2, 3)), np.ones((4, 3)), None, "selu"),
         ValueError,
         "linear_forward: unknown activation",
     ),
@@ -580,7 +580,7 @@ REFUSED: list[tuple[str, tuple[Any, ...], type[Exception], str]] = [
         ValueError,
         r"linear_backward: g \(2, 2\)",
     ),
-    ("linear_backward", (np.ones((2, 4)), np.ones((2, 3)), np.ones((4, 3)), None, "relu"), ValueError, "relu needs y"),
+    ("linear_backward", (np.ones((2, 4)), np.ones((2, 3)), np.ones((4, 3)), None, "relu"), ValueError, "relu needs"),
     ("mse_loss", (np.ones(2), np.ones(3)), ValueError, r"mse_loss: expected equal shapes, got x \(2,\), target \(3,\)"),
     ("l1_loss", (np.ones(2), np.ones(2), "avg"), ValueError, "l1_loss: unknown reduction 'avg'"),
     ("cross_entropy_loss", (np.ones((2, 3)), np.ones(3, int)), ValueError, r"cross_entropy_loss: .*\(2, 3\) .*\(3,\)"),
@@ -610,7 +610,7 @@ def test_lists_and_numbers_are_taken_as_arrays(backend: str) -> None:
     assert rg.kernels.add([1.0, 2.0], 1).tolist() == [2, 3]
     assert isinstance(rg.kernels.add(1.0, 2.0), np.ndarray)
     assert rg.kernels.concatenate(([1], [2, 3]), 0).tolist() == [1, 2, 3]
-    assert repr(rg.kernels.linear_forward) == "<kernel linear_forward(x, w, b, activation)>"
+    assert repr(rg.kernels.linear_forward) == "<kernel linear_forward(x, w, b, activation, alpha, need_z)>"
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (5, 7, 3), (200, 100, 1), (200, 100, 40), (200, 100, 60)], ids=str)

@@ -253,10 +253,25 @@ def test_hooks_see_and_replace_arguments_and_output():
 # Sequential
 
 
-@pytest.mark.parametrize("activation", [nn.ReLU, nn.Tanh, nn.Sigmoid])
+FUSED = {
+    "linear_relu": nn.ReLU(),
+    "linear_leaky_relu": nn.LeakyReLU(0.2),
+    "linear_tanh": nn.Tanh(),
+    "linear_sigmoid": nn.Sigmoid(),
+    "linear_gelu": nn.GELU(),
+    "linear_gelu_tanh": nn.GELU("tanh"),
+    "linear_silu": nn.SiLU(),
+    "linear_softplus": nn.Softplus(2.0),
+    "Where": nn.LeakyReLU(-0.5),  # whose output does not tell the sign of its input
+    "Where ": nn.Softplus(threshold=1.0),
+}
+
+
+@pytest.mark.parametrize("name", FUSED)
 @pytest.mark.parametrize("shape", [(4, 5), (0, 5), (5,), (2, 3, 5)])
-def test_fused_equals_unfused(activation, shape):
-    net = nn.Sequential(nn.Linear(5, 6, dtype="float64"), activation())
+def test_fused_equals_unfused(name, shape):
+    net = nn.Sequential(nn.Linear(5, 6, dtype="float64"), FUSED[name])
+    assert graph_of(net(rg.ones(1, 5, dtype="float64"))) == name.strip()
     x = rg.randn(*shape, dtype="float64", requires_grad=True)
     fused = net(x)
     (fused * fused).sum().backward()
@@ -264,7 +279,9 @@ def test_fused_equals_unfused(activation, shape):
     x.grad = None
     net.zero_grad()
     plain = net[1](net[0](x))
-    np.testing.assert_allclose(fused.detach(), plain.detach(), rtol=1e-14)
+    np.testing.assert_allclose(fused.detach(), plain.detach(), rtol=1e-13)
+    with rg.no_grad():
+        np.testing.assert_array_equal(net(x), fused.detach())
     (plain * plain).sum().backward()
     for g, t in zip(gradients, (x, *net.parameters()), strict=True):
         np.testing.assert_allclose(g, t.grad, rtol=1e-12, atol=1e-14)

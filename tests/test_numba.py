@@ -13,6 +13,7 @@ import retrograd as rg
 pytest.importorskip("numba")
 
 from retrograd.backends import numba as backend
+from retrograd.kernels.activation import ACTIVATIONS, FROM_OUTPUT
 from retrograd.kernels.spec import TABLE
 
 
@@ -116,7 +117,7 @@ def close(got, expected, dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("activation", ["identity", "relu", "tanh", "sigmoid"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize(("rows", "k", "n", "here"), [(33, 17, 20, True), (5, 90, 70, False)])
 def test_products_here_and_by_blas(kernels, dtype, activation, rows, k, n, here):
     from retrograd.backends.numba.product import runs_backward, runs_forward
@@ -126,10 +127,11 @@ def test_products_here_and_by_blas(kernels, dtype, activation, rows, k, n, here)
     x, w, b, g = (draw.standard_normal(shape).astype(dtype) for shape in ((rows, k), (n, k), (n,), (rows, n)))
     forward, backward = TABLE["linear_forward"].reference, TABLE["linear_backward"].reference
     for bias in (b, None):
-        y = forward(x, w, bias, activation)
-        close([kernels["linear_forward"](x, w, bias, activation)], [y], dtype)
+        y, z = forward(x, w, bias, activation, 0.5, True)
+        close(kernels["linear_forward"](x, w, bias, activation, 0.5, True), (y, z), dtype)
+        close([kernels["linear_forward"](x, w, bias, activation, 0.5)], [y], dtype)
     for needs in ((True, True, True), (False, True, False), (True, False, True)):
-        operands = (g, x, w, y, activation, *needs)
+        operands = (g, x, w, y if activation in FROM_OUTPUT else z, activation, 0.5, *needs)
         close(kernels["linear_backward"](*operands), backward(*operands), dtype)
 
 

@@ -326,6 +326,28 @@ def test_the_program_prints_and_adds_up(backend: str) -> None:
     assert f"the batch of 4096 rows, {how}:" in str(step.program)
 
 
+@pytest.mark.parametrize("activation", [a for a in ACTIVATIONS if a is not nn.Identity])
+@pytest.mark.parametrize("seen", [False, True])
+def test_layers_take_their_activations_in(backend: str, activation: type[nn.Module], seen: bool) -> None:
+    """Also where a step applies them itself; what else is made of the product before the activation is."""
+    before, act, after = nn.Linear(5, 8), activation(), nn.Linear(8, 3)
+    results = []
+
+    def step(x: rg.Tensor) -> Any:
+        z = before(x)
+        (after(act(z)).sum() + (z.exp().sum() if seen else 0.0)).backward()
+        return z if seen else x.sum()
+
+    for run in (step, compiled := rg.compile(step)):
+        before.zero_grad()
+        results.append([run(rg.ones(4, 5)).detach().numpy(), before.weight.grad.numpy().copy()])
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+    kernels = [i.kernel for i in compiled.program.instructions]
+    assert "activation_forward" not in kernels
+    assert ("activation_backward" in kernels) == seen  # its result is added to another cotangent
+
+
 def test_memory_does_not_grow_with_the_batch(backend: str) -> None:
     sizes = []
     for rows in (256, 4096):

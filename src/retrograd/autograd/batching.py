@@ -249,20 +249,23 @@ def _matmul(rows: Rows, name: str, given: dict[str, Any]) -> RowArray:
     return RowArray(rows.kernels.matmul(rows.aligned(a, ndim), rows.aligned(b, ndim)))
 
 
-def _linear_forward(rows: Rows, name: str, given: dict[str, Any]) -> RowArray:
-    x, w, b, activation = given["x"], given["w"], given.get("b"), given.get("activation", "identity")
+def _linear_forward(rows: Rows, name: str, given: dict[str, Any]) -> RowArray | tuple[RowArray, ...]:
+    x, w, b = given["x"], given["w"], given.get("b")
     if not isinstance(w, RowArray) and not isinstance(b, RowArray):
-        return rows.unfolded(rows.kernels.linear_forward(rows.folded(x), w, b, activation))
-    y = rows.matmul(x, rows.transpose(w, (1, 0)))
+        made = rows.kernels.linear_forward(**{**given, "x": rows.folded(x)})
+        return tuple(map(rows.unfolded, made)) if isinstance(made, tuple) else rows.unfolded(made)
+    z = rows.matmul(x, rows.transpose(w, (1, 0)))
     if b is not None:
-        y = rows.add(y, b)
-    return y if activation == "identity" else rows.activation_forward(y, activation, 0.0)
+        z = rows.add(z, b)
+    activation = given.get("activation", "identity")
+    y = z if activation == "identity" else rows.activation_forward(z, activation, given.get("alpha", 0.0))
+    return (y, z) if given.get("need_z") else y
 
 
 def _linear_backward(rows: Rows, name: str, given: dict[str, Any]) -> tuple[Any, Any, Any]:
-    g, x, w, y = (given.get(p) for p in ("g", "x", "w", "y"))
-    if y is not None:
-        g = rows.activation_backward(g, y, given["activation"], 0.0)
+    g, x, w, saved = (given.get(p) for p in ("g", "x", "w", "saved"))
+    if saved is not None:
+        g = rows.activation_backward(g, saved, given["activation"], given["alpha"])
     turned = rows.transpose(g, (1, 0))
     return (
         rows.matmul(g, w) if given["need_x"] else None,

@@ -200,7 +200,8 @@ class Probe:
         if call.activated is None:
             return
         values = _as_rows(Tensor(call.activated))
-        self._take(n, SLOPE, SLOPES[call.activation](values).sum(0), len(values))
+        if call.activation in SLOPES:
+            self._take(n, SLOPE, SLOPES[call.activation](values).sum(0), len(values))
         if self._keep:
             self._take(n, VALUES, values)
 

@@ -12,13 +12,16 @@ import numpy as np
 
 from .spec import Array, Spec, kernel, same_dtype, same_shape
 
-FROM_OUTPUT = ("identity", "relu", "tanh", "sigmoid")
-"""Activations whose derivative is a function of their output; products fuse these."""
+FROM_OUTPUT = ("identity", "relu", "leaky_relu", "tanh", "sigmoid")
+"""Activations whose derivative is a function of their output: that is what is saved for it."""
 
-FROM_INPUT = ("leaky_relu", "gelu", "gelu_tanh", "silu", "softplus")
-"""Activations whose derivative is taken at their input."""
+FROM_INPUT = ("gelu", "gelu_tanh", "silu", "softplus")
+"""Activations whose derivative is taken at their input: that is what is saved for it."""
 
 ACTIVATIONS = FROM_OUTPUT + FROM_INPUT
+
+USUAL_ALPHA = {"leaky_relu": 0.01, "softplus": 1.0}
+"""Those that have a number `alpha`, and what it is unless given."""
 
 _SQRT_HALF = math.sqrt(0.5)
 _SQRT_2_PI = math.sqrt(2.0 / math.pi)
@@ -26,9 +29,9 @@ _GELU_CUBIC = 0.044715
 _erf = np.frompyfunc(math.erf, 1, 1)
 
 
-def check(name: str, activation: str, known: tuple[str, ...] = ACTIVATIONS) -> None:
-    if activation not in known:
-        raise ValueError(f"{name}: unknown activation {activation!r}; expected one of {', '.join(known)}")
+def check(name: str, activation: str) -> None:
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"{name}: unknown activation {activation!r}; expected one of {', '.join(ACTIVATIONS)}")
 
 
 def _infer_forward(x: Array, activation: str, alpha: float = 0.0) -> Spec:
@@ -61,7 +64,7 @@ def activation_forward(x: Array, activation: str, alpha: float = 0.0) -> Array:
         activation: `identity`, `relu` max(x, 0), `tanh`, `sigmoid` 1/(1+exp(-x)), `leaky_relu` x where x > 0
             and alpha*x elsewhere, `gelu` x*Phi(x), `gelu_tanh` its tanh form, `silu` x*sigmoid(x), `softplus`
             log(1+exp(alpha*x))/alpha.
-        alpha: the slope of leaky_relu; the sharpness of softplus (> 0).
+        alpha: the slope of leaky_relu and the sharpness of softplus, both > 0.
 
     Returns:
         An array of x's shape and dtype. NaN stays NaN.

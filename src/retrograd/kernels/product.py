@@ -96,8 +96,15 @@ def matmul(a: Array, b: Array) -> Array:
     return np.matmul(*factors(a, b))
 
 
-def _infer_forward(x: Array, w: Array, b: Array | None = None, activation: str = "identity") -> Spec:
-    check("linear_forward", activation, FROM_OUTPUT)
+def _infer_forward(
+    x: Array,
+    w: Array,
+    b: Array | None = None,
+    activation: str = "identity",
+    alpha: float = 0.0,
+    need_z: bool = False,
+) -> Spec | tuple[Spec, Spec]:
+    check("linear_forward", activation)
     dtype = same_dtype("linear_forward", x, w, b)
     if x.ndim != 2 or w.ndim != 2 or x.shape[1] != w.shape[1]:
         raise ValueError(
@@ -106,21 +113,30 @@ def _infer_forward(x: Array, w: Array, b: Array | None = None, activation: str =
         )
     if b is not None and b.shape != (w.shape[0],):
         raise ValueError(f"linear_forward: b has shape {tuple(b.shape)}, expected ({w.shape[0]},) to fit w")
-    return Spec((x.shape[0], w.shape[0]), dtype)
+    made = Spec((x.shape[0], w.shape[0]), dtype)
+    return (made, made) if need_z else made
 
 
 @kernel(_infer_forward)
-def linear_forward(x: Array, w: Array, b: Array | None = None, activation: str = "identity") -> Array:
-    """A dense layer in one pass: activation(x @ w.T + b).
+def linear_forward(
+    x: Array,
+    w: Array,
+    b: Array | None = None,
+    activation: str = "identity",
+    alpha: float = 0.0,
+    need_z: bool = False,
+) -> Array | tuple[Array, Array]:
+    """A dense layer in one pass: y = activation(z), z = x @ w.T + b.
 
     Args:
         x: (rows, in_features), float32 or float64, any strides.
         w: (out_features, in_features), same dtype, any strides.
         b: (out_features,), or None for no bias.
-        activation: one of identity, relu, tanh, sigmoid (those whose derivative their output gives).
+        activation, alpha: as in activation_forward.
+        need_z: whether z is wanted too, which linear_backward reads for some activations.
 
     Returns:
-        (rows, out_features), C order.
+        y or, where z is wanted, (y, z); each (rows, out_features), C order.
 
     Example:
         >>> import numpy as np, retrograd as rg
@@ -129,32 +145,35 @@ def linear_forward(x: Array, w: Array, b: Array | None = None, activation: str =
         array([[3., 0.]])
     """
     x, w = factors(x, w)
-    y = x @ w.T
+    z = x @ w.T
     if b is not None:
-        y += b
-    return activation_forward.reference(y, activation)
+        z += b
+    y = activation_forward.reference(z, activation, alpha)
+    return (y, z) if need_z else y
 
 
 def _infer_backward(
     g: Array,
     x: Array,
     w: Array,
-    y: Array | None = None,
+    saved: Array | None = None,
     activation: str = "identity",
+    alpha: float = 0.0,
     need_x: bool = True,
     need_w: bool = True,
     need_b: bool = True,
 ) -> tuple[Spec | None, Spec | None, Spec | None]:
-    check("linear_backward", activation, FROM_OUTPUT)
-    dtype = same_dtype("linear_backward", g, x, w, y)
+    check("linear_backward", activation)
+    dtype = same_dtype("linear_backward", g, x, w, saved)
     expected = (x.shape[0], w.shape[0])
     if x.ndim != 2 or w.ndim != 2 or x.shape[1] != w.shape[1] or g.shape != expected:
         raise ValueError(
             f"linear_backward: g {tuple(g.shape)}, x {tuple(x.shape)} and w {tuple(w.shape)} do not fit; expected "
             "(rows, out_features), (rows, in_features) and (out_features, in_features)"
         )
-    if activation != "identity" and (y is None or y.shape != expected):
-        raise ValueError(f"linear_backward: {activation} needs y, the layer's output, of shape {expected}")
+    if activation != "identity" and (saved is None or saved.shape != expected):
+        what = "output" if activation in FROM_OUTPUT else "product and bias before the activation"
+        raise ValueError(f"linear_backward: {activation} needs `saved`, the layer's {what}, of shape {expected}")
     return (
         Spec(x.shape, dtype) if need_x else None,
         Spec(w.shape, dtype) if need_w else None,
@@ -167,28 +186,30 @@ def linear_backward(
     g: Array,
     x: Array,
     w: Array,
-    y: Array | None = None,
+    saved: Array | None = None,
     activation: str = "identity",
+    alpha: float = 0.0,
     need_x: bool = True,
     need_w: bool = True,
     need_b: bool = True,
 ) -> tuple[Array | None, Array | None, Array | None]:
     """The cotangents of a dense layer's three operands, in one call.
 
-    With d = g * activation'(y): dx = d @ w, dw = d.T @ x, db = d summed over the rows (Goodfellow, Bengio,
+    With d = g * activation'(z): dx = d @ w, dw = d.T @ x, db = d summed over the rows (Goodfellow, Bengio,
     Courville, Deep Learning (2016), algorithm 6.4).
 
     Args:
         g: (rows, out_features), the cotangent of the layer's output.
         x, w: the operands of linear_forward.
-        y: the layer's output; not read where activation is identity.
-        activation: as in linear_forward.
+        saved: what linear_forward gave, y for activations in FROM_OUTPUT, else z; not read where activation is
+            identity.
+        activation, alpha: as in linear_forward.
         need_x, need_w, need_b: which cotangents to compute.
 
     Returns:
         (dx, dw, db) of the shapes of x, w and b, C order; None in place of each that is not needed.
     """
-    d = g if activation == "identity" else activation_backward.reference(g, y, activation)
+    d = g if activation == "identity" else activation_backward.reference(g, saved, activation, alpha)
     left, x, w = factors(d, x, w)
     return (
         left @ w if need_x else None,

@@ -1,6 +1,7 @@
 """Activations as modules.
 
-A class that declares `fused_activation` names the activation that a layer before it may do in its own pass.
+A class that declares `fused_activation` tells a layer before it, which may do the activation in its own pass, the
+activation's name and its number, if it has one; or None where that layer cannot.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def overwriting(function: Callable[..., Tensor], input: Tensor, *options: Any) -
 class ReLU(Module):
     """max(x, 0); overwrites its input if `inplace`."""
 
-    fused_activation = "relu"
+    fused_activation = ("relu",)
 
     def __init__(self, inplace: bool = False) -> None:
         super().__init__()
@@ -44,6 +45,10 @@ class LeakyReLU(Module):
         self.negative_slope = negative_slope
         self.inplace = inplace
 
+    @property
+    def fused_activation(self) -> tuple[str, float]:
+        return "leaky_relu", self.negative_slope
+
     def forward(self, input: Tensor) -> Tensor:
         if self.inplace:
             return overwriting(leaky_relu, input, self.negative_slope)
@@ -56,7 +61,7 @@ class LeakyReLU(Module):
 class Tanh(Module):
     """The hyperbolic tangent."""
 
-    fused_activation = "tanh"
+    fused_activation = ("tanh",)
 
     def forward(self, input: Tensor) -> Tensor:
         return tanh(input)
@@ -65,7 +70,7 @@ class Tanh(Module):
 class Sigmoid(Module):
     """1 / (1 + exp(-x))."""
 
-    fused_activation = "sigmoid"
+    fused_activation = ("sigmoid",)
 
     def forward(self, input: Tensor) -> Tensor:
         return sigmoid(input)
@@ -78,6 +83,10 @@ class GELU(Module):
         super().__init__()
         self.approximate = approximate
 
+    @property
+    def fused_activation(self) -> tuple[str] | None:
+        return {"none": ("gelu",), "tanh": ("gelu_tanh",)}.get(self.approximate)
+
     def forward(self, input: Tensor) -> Tensor:
         return gelu(input, self.approximate)
 
@@ -87,6 +96,8 @@ class GELU(Module):
 
 class SiLU(Module):
     """x sigmoid(x); overwrites its input if `inplace`."""
+
+    fused_activation = ("silu",)
 
     def __init__(self, inplace: bool = False) -> None:
         super().__init__()
@@ -106,6 +117,10 @@ class Softplus(Module):
         super().__init__()
         self.beta = beta
         self.threshold = threshold
+
+    @property
+    def fused_activation(self) -> tuple[str, float] | None:
+        return ("softplus", self.beta) if self.threshold >= 20 else None
 
     def forward(self, input: Tensor) -> Tensor:
         return softplus(input, self.beta, self.threshold)

@@ -142,10 +142,8 @@ class Sequential(Row):
         modules = list(self)
         while modules:
             module = modules.pop(0)
-            activation = _declared(modules[0], "fused_activation") if modules else None
-            if activation and _declared(module, "takes_activation"):
-                stages.append(functools.partial(module.forward, activation=activation))
-                modules.pop(0)
+            if modules and _declared(module, "takes_activation") and _declared(modules[0], "fused_activation"):
+                stages.append(functools.partial(_activated, module, modules.pop(0)))
             else:
                 stages.append(module)
         self._plan = (structure, stages)
@@ -153,6 +151,11 @@ class Sequential(Row):
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_plan"}
+
+
+def _activated(layer: Any, activation: Any, input: Any) -> Any:
+    fused = activation.fused_activation
+    return activation(layer(input)) if fused is None else layer.forward(input, *fused)
 
 
 def _declared(module: Module, attribute: str) -> Any:

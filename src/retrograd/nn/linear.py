@@ -59,8 +59,8 @@ class Linear(Module):
             bound = 1 / math.sqrt(self.in_features) if self.in_features else 0.0
             init.uniform_(self.bias, -bound, bound)
 
-    def forward(self, input: Tensor, activation: str | None = None) -> Tensor:
-        return linear(input, self.weight, self.bias, activation)
+    def forward(self, input: Tensor, activation: str | None = None, alpha: float | None = None) -> Tensor:
+        return linear(input, self.weight, self.bias, activation, alpha)
 
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"

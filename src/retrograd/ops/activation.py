@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from ..kernels.activation import ACTIVATIONS, FROM_OUTPUT
+from ..kernels.activation import ACTIVATIONS, FROM_OUTPUT, USUAL_ALPHA
 from ..kernels.spec import Array
 from ..tape import Node
 from ..tensor import Tensor
@@ -137,9 +137,12 @@ def relu(x: Operand) -> Tensor:
 
 
 @method
-def leaky_relu(x: Operand, negative_slope: float = 0.01) -> Tensor:
+def leaky_relu(x: Operand, negative_slope: float = USUAL_ALPHA["leaky_relu"]) -> Tensor:
     """x where x > 0, negative_slope * x elsewhere."""
-    return _activations["leaky_relu"](floating("leaky_relu", x), alpha=float(negative_slope))
+    x = floating("leaky_relu", x)
+    if negative_slope > 0:
+        return _activations["leaky_relu"](x, alpha=float(negative_slope))
+    return where(x > 0, x, x * negative_slope)  # the output's sign does not tell the input's
 
 
 @method
@@ -174,7 +177,7 @@ def silu(x: Operand) -> Tensor:
 
 
 @method
-def softplus(x: Operand, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+def softplus(x: Operand, beta: float = USUAL_ALPHA["softplus"], threshold: float = 20.0) -> Tensor:
     """log(1 + exp(beta x)) / beta; x itself where beta x > threshold.
 
     Raises:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ..kernels.activation import FROM_OUTPUT
+from ..kernels.activation import ACTIVATIONS, FROM_INPUT, FROM_OUTPUT, USUAL_ALPHA
 from ..kernels.spec import Array
-from ..tape import Node
+from ..tape import Node, state
 from ..tensor import Tensor
-from .activation import gelu, leaky_relu, silu, softplus, times_slope
+from .activation import leaky_relu, times_slope
 from .rule import OUTPUT, Op, Operand, method, operands
 from .shape import broadcast_to, reshape, sum_arrays_to, sum_to, transpose, unsqueeze
 
@@ -51,38 +50,51 @@ def _swapped(k: Any, a: Array) -> Array:
 
 
 class Linear(Op):
-    """activation(x @ w.T + b), of a matrix x, in one kernel; its three cotangents in another."""
+    """y = activation(z), z = x @ w.T + b, of a matrix x, in one kernel; its three cotangents in another. Where the
+    derivative is taken at z, that is an output too."""
 
     fresh = True
 
     def __init__(self, activation: str) -> None:
         self.name = "linear" if activation == "identity" else f"linear_{activation}"
         self.activation = activation
-        self.saves = (0, 1) if activation == "identity" else (0, 1, OUTPUT)
+        self.saves = (0, 1) if activation == "identity" else (0, 1, OUTPUT if activation in FROM_OUTPUT else OUTPUT - 1)
 
-    def forward(self, k: Any, x: Array, w: Array, b: Array | None) -> Array:
-        return k.linear_forward(x, w, b, self.activation)
+    def forward(
+        self, k: Any, x: Array, w: Array, b: Array | None, alpha: float = 0.0, need_z: bool = False
+    ) -> Array | tuple[Array, Array]:
+        return k.linear_forward(x, w, b, self.activation, alpha, need_z)
 
-    def vjp(self, ctx: Node, g: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        x, w, *y = self.saved(ctx)
-        if y:
-            g = times_slope(g, y[0], self.activation)
+    def vjp(
+        self, ctx: Node, g: Tensor | None, gz: Tensor | None = None
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        x, w, *saved = self.saved(ctx)
+        if saved and g is not None:
+            g = times_slope(g, saved[0], self.activation, self._alpha(ctx))
+        if gz is not None:
+            g = gz if g is None else g + gz
         return _transposed(g, x, w, (ctx.needs(0), ctx.needs(1), ctx.needs(2)))
 
-    def jvp(self, ctx: Node, tx: Tensor | None, tw: Tensor | None, tb: Tensor | None) -> Tensor:
-        x, w, *y = self.saved(ctx)
+    def jvp(self, ctx: Node, tx: Tensor | None, tw: Tensor | None, tb: Tensor | None) -> Tensor | tuple[Tensor, Tensor]:
+        x, w, *saved = self.saved(ctx)
         t = _moved(x, w, tx, tw, tb)
-        return times_slope(t, y[0], self.activation) if y else t
+        ty = times_slope(t, saved[0], self.activation, self._alpha(ctx)) if saved else t
+        return (ty, t) if ctx.outputs == 2 else ty
 
-    def vjp_kernels(self, k: Any, ctx: Node, g: Array) -> tuple[Array | None, ...]:
-        x, w, *y = ctx.arrays
+    def vjp_kernels(
+        self, k: Any, ctx: Node, g: Array | None, gz: Array | None = None
+    ) -> tuple[Array | None, ...] | None:
+        if gz is not None:
+            return None
+        x, w, *saved = ctx.arrays
         dx, dw, db = ctx.wanted
-        return k.linear_backward(
-            g, x, w, y[0] if y else None, self.activation, dx is not None, dw is not None, db is not None
-        )
+        needs = dx is not None, dw is not None, db is not None
+        return k.linear_backward(g, x, w, saved[0] if saved else None, self.activation, self._alpha(ctx), *needs)
 
-    def jvp_kernels(self, k: Any, ctx: Node, tx: Array | None, tw: Array | None, tb: Array | None) -> Array | None:
-        x, w, *y = ctx.arrays
+    def jvp_kernels(
+        self, k: Any, ctx: Node, tx: Array | None, tw: Array | None, tb: Array | None
+    ) -> Array | tuple[Array, Array] | None:
+        x, w, *saved = ctx.arrays
         if tx is not None:
             t = k.linear_forward(tx, w, tb)
             if tw is not None:
@@ -91,7 +103,11 @@ class Linear(Op):
             t = k.linear_forward(x, tw, tb)
         else:
             return None
-        return k.activation_backward(t, y[0], self.activation) if y else t
+        ty = k.activation_backward(t, saved[0], self.activation, self._alpha(ctx)) if saved else t
+        return (ty, t) if ctx.outputs == 2 else ty
+
+    def _alpha(self, ctx: Node) -> float:
+        return ctx.attributes.get("alpha", 0.0)
 
 
 def _moved(x: Tensor, w: Tensor, tx: Tensor | None, tw: Tensor | None, tb: Tensor | None) -> Tensor:
@@ -113,7 +129,7 @@ class LinearTransposed(Op):
     fresh = True
 
     def forward(self, k: Any, g: Array, x: Array, w: Array, needs: tuple[bool, bool, bool]) -> tuple[Array, ...]:
-        return tuple([a for a in k.linear_backward(g, x, w, None, "identity", *needs) if a is not None])
+        return tuple([a for a in k.linear_backward(g, x, w, None, "identity", 0.0, *needs) if a is not None])
 
     def vjp(self, ctx: Node, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
         g, x, w = self.saved(ctx)
@@ -144,11 +160,11 @@ class LinearTransposed(Op):
     ) -> tuple[Array | None, ...]:
         g, x, w = ctx.arrays
         needs = ctx["needs"]
-        made = (None, None, None) if tg is None else k.linear_backward(tg, x, w, None, "identity", *needs)
+        made = (None, None, None) if tg is None else k.linear_backward(tg, x, w, None, "identity", 0.0, *needs)
         need_x, need_w = needs[0] and tw is not None, needs[1] and tx is not None
         if need_x or need_w:
             others = k.linear_backward(
-                g, x if tx is None else tx, w if tw is None else tw, None, "identity", need_x, need_w, False
+                g, x if tx is None else tx, w if tw is None else tw, None, "identity", 0.0, need_x, need_w, False
             )
             made = [b if a is None else a if b is None else k.add(a, b) for a, b in zip(made, others, strict=True)]
         return tuple([t for t, need in zip(made, needs, strict=True) if need])
@@ -170,15 +186,8 @@ def _spread(made: tuple[Any, ...], needs: tuple[bool, ...]) -> Any:
 
 
 _matmul = MatMul()
-_linear = {activation: Linear(activation) for activation in FROM_OUTPUT}
+_linear = {activation: Linear(activation) for activation in ACTIVATIONS}
 _linear_transposed = LinearTransposed()
-_after: dict[str, Callable[..., Tensor]] = {
-    "leaky_relu": leaky_relu,
-    "gelu": gelu,
-    "gelu_tanh": lambda x: gelu(x, "tanh"),
-    "silu": silu,
-    "softplus": softplus,
-}
 
 
 @method
@@ -216,21 +225,27 @@ Tensor.__rmatmul__ = lambda b, a: matmul(a, b)  # type: ignore[method-assign,ass
 Tensor.mm = matmul  # type: ignore[attr-defined]
 
 
-def linear(input: Operand, weight: Operand, bias: Operand | None = None, activation: str | None = None) -> Tensor:
+def linear(
+    input: Operand,
+    weight: Operand,
+    bias: Operand | None = None,
+    activation: str | None = None,
+    alpha: float | None = None,
+) -> Tensor:
     """A dense layer: activation(input @ weight.T + bias), the product, bias and activation in one pass.
 
     Args:
         input: (..., in_features).
         weight: (out_features, in_features).
         bias: (out_features,) or None.
-        activation: None, or one of identity, relu, tanh, sigmoid, which are fused, or leaky_relu, gelu,
-            gelu_tanh, silu, softplus, which run after.
+        activation: None, or one of identity, relu, leaky_relu, tanh, sigmoid, gelu, gelu_tanh, silu, softplus.
+        alpha: the slope of leaky_relu, 0.01 unless given; the sharpness of softplus, 1 unless given.
 
     Returns:
         (..., out_features).
 
     Raises:
-        ValueError: shapes do not fit, or an unknown activation.
+        ValueError: shapes do not fit, an unknown activation, or a sharpness that is not positive.
     """
     given = (input, weight) if bias is None else (input, weight, bias)
     x, w, *rest = operands("linear", *given)
@@ -243,13 +258,22 @@ def linear(input: Operand, weight: Operand, bias: Operand | None = None, activat
     if b is not None and b.shape != w.shape[:1]:
         raise ValueError(f"linear: bias has shape {b.shape}, expected {w.shape[:1]} to fit weight {w.shape}")
     name = activation or "identity"
-    if name in _after:
-        return _after[name](linear(x, w, b))
     if name not in _linear:
-        raise ValueError(
-            f"linear: unknown activation {activation!r}; expected None or one of {', '.join([*_linear, *_after])}"
-        )
+        raise ValueError(f"linear: unknown activation {activation!r}; expected None or one of {', '.join(ACTIVATIONS)}")
+    if alpha is None:
+        alpha = USUAL_ALPHA.get(name, 0.0)
+    elif name == "leaky_relu" and not alpha > 0:
+        return leaky_relu(linear(x, w, b), alpha)
+    elif name == "softplus" and not alpha > 0:
+        raise ValueError(f"linear: the sharpness of softplus is {alpha}, expected a positive number")
     if x.ndim == 2:
-        return _linear[name](x, w, b)
+        return _layer(name, x, w, b, alpha)
     rows = reshape(x, math.prod(x.shape[:-1]), x.shape[-1])
-    return reshape(_linear[name](rows, w, b), (*x.shape[:-1], w.shape[0]))
+    return reshape(_layer(name, rows, w, b, alpha), (*x.shape[:-1], w.shape[0]))
+
+
+def _layer(name: str, x: Tensor, w: Tensor, b: Tensor | None, alpha: float) -> Tensor:
+    op = _linear[name]
+    if name in FROM_INPUT and state.recording and any(t is not None and t.requires_grad for t in (x, w, b)):
+        return op(x, w, b, alpha=alpha, need_z=True)[0]
+    return op(x, w, b, alpha=alpha) if alpha else op(x, w, b)

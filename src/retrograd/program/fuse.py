@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..kernels.activation import FROM_OUTPUT
 from ..kernels.spec import TABLE
 from .ir import CONSTANT, TEMPORARY, Instruction, Operand, Program, Scalar
 
@@ -97,22 +96,22 @@ def _readers(program: Program, operand: Operand) -> list[Instruction]:
 
 
 def _product_with_activation(program: Program) -> bool:
-    """linear_forward without activation, read by an activation alone: one call."""
+    """linear_forward without activation, and an activation of what it makes: one call, which keeps what the activation
+    was taken of where something else reads that."""
     for product in program.instructions:
         if product.kernel != "linear_forward" or product.arguments.get("activation", "identity") != "identity":
             continue
         z = product.outputs[0]
-        if z is None or z.buffer.role != TEMPORARY:
+        if z is None:
             continue
         readers = [i for i in _readers(program, z) if i is not product]
-        if len(readers) != 1 or readers[0].kernel != "activation_forward":
+        activation = next((i for i in readers if i.kernel == "activation_forward" and i.arguments["x"] == z), None)
+        if activation is None or any(o.buffer is z.buffer for i in readers for o in i.written()):
             continue
-        activation = readers[0]
-        name = activation.arguments["activation"]
-        if name not in FROM_OUTPUT or activation.arguments["x"] != z:
-            continue
-        product.arguments["activation"] = name
-        product.outputs = activation.outputs
+        kept = product.outputs if len(readers) > 1 or z.buffer.role != TEMPORARY else ()
+        product.arguments.update({name: v for name, v in activation.arguments.items() if name != "x"})
+        product.arguments["need_z"] = bool(kept)
+        product.outputs = activation.outputs + kept
         program.instructions.remove(activation)
         return True
     return False
@@ -121,7 +120,7 @@ def _product_with_activation(program: Program) -> bool:
 def _gradient_with_activation(program: Program) -> bool:
     """An activation's backward, read by linear_backward alone: one call."""
     for activation in program.instructions:
-        if activation.kernel != "activation_backward" or activation.arguments["activation"] not in FROM_OUTPUT:
+        if activation.kernel != "activation_backward":
             continue
         d = activation.outputs[0]
         if d is None or d.buffer.role != TEMPORARY:
@@ -137,7 +136,7 @@ def _gradient_with_activation(program: Program) -> bool:
             or not saved.contiguous
         ):
             continue
-        product.arguments.update(g=activation.arguments["g"], y=saved, activation=activation.arguments["activation"])
+        product.arguments.update(activation.arguments)
         program.instructions.remove(activation)
         return True
     return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .ir import TEMPORARY, Instruction, Program
 
 _OPTIONAL = {
+    "linear_forward": (None, "need_z"),
     "linear_backward": ("need_x", "need_w", "need_b"),
     **{name: (None, "need_grad") for name in ("mse_loss", "l1_loss", "huber_loss")},
     **{name: (None, "need_grad") for name in ("bce_with_logits_loss", "cross_entropy_loss")},
@@ -20,8 +21,8 @@ def prune(program: Program) -> None:
         lasting = any(o.buffer.role != TEMPORARY or o.buffer.number in needed for o in instruction.written())
         if not lasting:
             continue
-        for i, attribute in enumerate(_OPTIONAL.get(instruction.kernel, ())):
-            output = instruction.outputs[i]
+        optional = _OPTIONAL.get(instruction.kernel, ())
+        for i, (output, attribute) in enumerate(zip(instruction.outputs, optional, strict=False)):
             if attribute and output and output.buffer.role == TEMPORARY and output.buffer.number not in needed:
                 instruction.arguments[attribute] = False
                 instruction.outputs = (*instruction.outputs[:i], None, *instruction.outputs[i + 1 :])

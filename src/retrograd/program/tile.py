@@ -165,11 +165,11 @@ def _linear_forward(i: Instruction, batch: int, batched: Batched) -> Rows | None
         return None
     if not (_leads(x, batch) and batched(x) and _sliceable(x, batched)) or batched(w) or (b is not None and batched(b)):
         return None
-    return Rows({"x": 0, 0: 0})
+    return Rows({"x": 0} | {n: 0 for n, output in enumerate(i.outputs) if output})
 
 
 def _linear_backward(i: Instruction, batch: int, batched: Batched) -> Rows | None:
-    given = {n: i.arguments[n] for n in ("g", "x", "y") if i.arguments.get(n) is not None}
+    given = {n: i.arguments[n] for n in ("g", "x", "saved") if i.arguments.get(n) is not None}
     if _runs_whole(i.arguments["w"]):
         return None
     if not all(_leads(o, batch) and batched(o) and _sliceable(o, batched) for o in given.values()):

@@ -10,7 +10,8 @@ from .native import by_dtype, contiguous, lib, pointer
 
 _FORWARD = by_dtype("activation_forward")
 _BACKWARD = by_dtype("activation_backward")
-_ACTIVATIONS = {name: getattr(lib, f"RG_{name.upper()}") for name in reference.ACTIVATIONS}
+ACTIVATIONS = {name: getattr(lib, f"RG_{name.upper()}") for name in reference.ACTIVATIONS}
+"""What C calls them."""
 _empty = np.empty
 
 
@@ -19,7 +20,7 @@ def activation_forward(x: Array, activation: str, alpha: float = 0.0) -> Array:
     if run is None:
         return reference.activation_forward.reference(x, activation, alpha)
     y = _empty(x.shape, x.dtype)
-    run(pointer(y), contiguous(x), x.size, _ACTIVATIONS[activation], alpha)
+    run(pointer(y), contiguous(x), x.size, ACTIVATIONS[activation], alpha)
     return y
 
 
@@ -28,7 +29,7 @@ def activation_backward(g: Array, saved: Array, activation: str, alpha: float = 
     if run is None:
         return reference.activation_backward.reference(g, saved, activation, alpha)
     dx = _empty(g.shape, g.dtype)
-    run(pointer(dx), contiguous(g), contiguous(saved), g.size, _ACTIVATIONS[activation], alpha)
+    run(pointer(dx), contiguous(g), contiguous(saved), g.size, ACTIVATIONS[activation], alpha)
     return dx
 
 

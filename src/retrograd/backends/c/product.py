@@ -11,12 +11,12 @@ import numpy as np
 from ...kernels import product as reference
 from ...kernels.product import with_small
 from ...kernels.spec import Array
-from .native import NULL, by_dtype, contiguous, lib, matrix, out_of_memory, pointer, strided
+from .activation import ACTIVATIONS
+from .native import NULL, by_dtype, contiguous, matrix, out_of_memory, pointer, strided
 
 _MATMUL = by_dtype("matmul")
 _FORWARD = by_dtype("linear_forward")
 _BACKWARD = by_dtype("linear_backward")
-_ACTIVATIONS = {name: getattr(lib, f"RG_{name.upper()}") for name in ("identity", "relu", "tanh", "sigmoid")}
 _empty = np.empty
 
 
@@ -62,29 +62,39 @@ def _one_batch_axis(x: Array, batch: tuple[int, ...]) -> Array:
     return np.broadcast_to(x, (*batch, *x.shape[-2:])).reshape(math.prod(batch), *x.shape[-2:])
 
 
-def linear_forward(x: Array, w: Array, b: Array | None = None, activation: str = "identity") -> Array:
+def linear_forward(
+    x: Array,
+    w: Array,
+    b: Array | None = None,
+    activation: str = "identity",
+    alpha: float = 0.0,
+    need_z: bool = False,
+) -> Array | tuple[Array, Array]:
     dtype = x.dtype
     run = _FORWARD.get(dtype)
     if run is None:
-        return reference.linear_forward.reference(x, w, b, activation)
+        return reference.linear_forward.reference(x, w, b, activation, alpha, need_z)
     rows, columns = x.shape
     out = len(w)
     y = _empty((rows, out), dtype)
+    z = _empty((rows, out), dtype) if need_z else None
     try:
         operands = pointer(x), columns, 1, pointer(w), columns, 1, NULL if b is None else pointer(b)
     except ValueError:
         operands = *matrix(x), *matrix(w), NULL if b is None else contiguous(b)
-    if run(pointer(y), *operands, rows, columns, out, _ACTIVATIONS[activation]):
+    z_at = NULL if z is None else pointer(z)
+    if run(pointer(y), z_at, *operands, rows, columns, out, ACTIVATIONS[activation], alpha):
         raise out_of_memory("linear_forward")
-    return y
+    return y if z is None else (y, z)
 
 
 def linear_backward(
     g: Array,
     x: Array,
     w: Array,
-    y: Array | None = None,
+    saved: Array | None = None,
     activation: str = "identity",
+    alpha: float = 0.0,
     need_x: bool = True,
     need_w: bool = True,
     need_b: bool = True,
@@ -92,18 +102,18 @@ def linear_backward(
     dtype = g.dtype
     run = _BACKWARD.get(dtype)
     if run is None:
-        return reference.linear_backward.reference(g, x, w, y, activation, need_x, need_w, need_b)
+        return reference.linear_backward.reference(g, x, w, saved, activation, alpha, need_x, need_w, need_b)
     rows, columns = x.shape
     out = len(w)
     dx = _empty((rows, columns), dtype) if need_x else None
     dw = _empty((out, columns), dtype) if need_w else None
     db = _empty(out, dtype) if need_b else None
     if activation == "identity":
-        y = None
+        saved = None
     try:
-        operands = pointer(g), NULL if y is None else pointer(y), pointer(x), columns, 1, pointer(w), columns, 1
+        operands = pointer(g), NULL if saved is None else pointer(saved), pointer(x), columns, 1, pointer(w), columns, 1
     except ValueError:
-        operands = contiguous(g), NULL if y is None else contiguous(y), *matrix(x), *matrix(w)
+        operands = contiguous(g), NULL if saved is None else contiguous(saved), *matrix(x), *matrix(w)
     if run(
         NULL if dx is None else pointer(dx),
         NULL if dw is None else pointer(dw),
@@ -112,7 +122,8 @@ def linear_backward(
         rows,
         columns,
         out,
-        _ACTIVATIONS[activation],
+        ACTIVATIONS[activation],
+        alpha,
     ):
         raise out_of_memory("linear_backward")
     return dx, dw, db

@@ -13,6 +13,7 @@ import numpy as np
 from ...kernels import elementary
 from ...kernels.measure import BLOCK
 from ..interpreter import Arrays, Interpreter
+from .activation import ACTIVATIONS
 from .native import NULL, ffi, lib, out_of_memory, pointer
 
 _DTYPES = {
@@ -23,10 +24,6 @@ _DTYPES = {
     np.dtype(np.int32): lib.RG_I32,
     np.dtype(np.uint32): lib.RG_U32,
     np.dtype(np.uint8): lib.RG_U8,
-}
-_ACTIVATIONS = {
-    name: getattr(lib, f"RG_{name.upper()}")
-    for name in ("identity", "relu", "tanh", "sigmoid", "leaky_relu", "gelu", "gelu_tanh", "silu", "softplus")
 }
 _LOSSES = {f"{name}_loss": getattr(lib, f"RG_{name.upper()}") for name in ("mse", "l1", "huber", "bce_with_logits")}
 _OPERANDS, _NUMBERS, _AXES = 7, 6, 6
@@ -106,15 +103,16 @@ Encoder = Callable[[Call], Iterable[Encoded]]
 
 
 def _linear_forward(c: Call) -> Iterable[Encoded]:
-    activation = _ACTIVATIONS[c.get("activation", "identity")]
-    yield Encoded("LINEAR_FORWARD", (c.output(0), c.view("x"), c.view("w"), c.view("b")), (activation,))
+    operands = (c.output(0), c.view("x"), c.view("w"), c.view("b"), c.output(1))
+    activation = ACTIVATIONS[c.get("activation", "identity")]
+    yield Encoded("LINEAR_FORWARD", operands, (activation,), (c.get("alpha", 0.0),))
 
 
 def _linear_backward(c: Call) -> Iterable[Encoded]:
     activation = c.get("activation", "identity")
-    y = None if activation == "identity" else c.view("y")
-    operands = (c.output(0), c.output(1), c.output(2), c.view("g"), c.view("x"), c.view("w"), y)
-    yield Encoded("LINEAR_BACKWARD", operands, (_ACTIVATIONS[activation],))
+    saved = None if activation == "identity" else c.view("saved")
+    operands = (c.output(0), c.output(1), c.output(2), c.view("g"), c.view("x"), c.view("w"), saved)
+    yield Encoded("LINEAR_BACKWARD", operands, (ACTIVATIONS[activation],), (c.get("alpha", 0.0),))
 
 
 def _matmul(c: Call) -> Iterable[Encoded]:
@@ -141,12 +139,12 @@ def _loss(c: Call) -> Iterable[Encoded]:
 
 def _activation_forward(c: Call) -> Iterable[Encoded]:
     operands = (c.output(0), c.view("x"))
-    yield Encoded("ACTIVATION_FORWARD", operands, (_ACTIVATIONS[c["activation"]],), (c.get("alpha", 0.0),))
+    yield Encoded("ACTIVATION_FORWARD", operands, (ACTIVATIONS[c["activation"]],), (c.get("alpha", 0.0),))
 
 
 def _activation_backward(c: Call) -> Iterable[Encoded]:
     operands = (c.output(0), c.view("g"), c.view("saved"))
-    yield Encoded("ACTIVATION_BACKWARD", operands, (_ACTIVATIONS[c["activation"]],), (c.get("alpha", 0.0),))
+    yield Encoded("ACTIVATION_BACKWARD", operands, (ACTIVATIONS[c["activation"]],), (c.get("alpha", 0.0),))
 
 
 def _reduction(c: Call) -> Iterable[Encoded]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...kernels.activation import ACTIVATIONS, FROM_OUTPUT
 from ...kernels.activation import activation_backward as reference_backward
 from ...kernels.activation import activation_forward as reference_forward
 from ...kernels.spec import Array
@@ -13,9 +14,9 @@ from .parallel import CHEAP, COSTLY, run
 
 __all__ = ["activation_backward", "activation_forward"]
 
-IDENTITY, RELU, TANH, SIGMOID = range(4)
-CODES = {"identity": IDENTITY, "relu": RELU, "tanh": TANH, "sigmoid": SIGMOID}
-"""The activations that products fuse, by the number that their cores know them by."""
+CODES = {name: code for code, name in enumerate(ACTIVATIONS)}
+"""Activations by the number that the cores of products know them by."""
+IDENTITY, RELU, LEAKY_RELU, TANH, SIGMOID, GELU, GELU_TANH, SILU, SOFTPLUS = CODES.values()
 
 
 def activation_forward(x: Array, activation: str, alpha: float = 0.0) -> Array:
@@ -31,34 +32,61 @@ def activation_backward(g: Array, saved: Array, activation: str, alpha: float = 
     if g.dtype not in FLOATS or activation not in _BACKWARD:
         return reference_backward.reference(g, saved, activation, alpha)
     d = np.empty(g.shape, g.dtype)
-    grain = CHEAP if activation in _CHEAP or activation in CODES else COSTLY
+    grain = CHEAP if activation in FROM_OUTPUT else COSTLY
     run(_BACKWARD[activation], grain, (flat(g), flat(saved), d.ravel()), alpha)
     return d
 
 
 @core
-def fused_forward(code, y):
-    """Apply a fused activation in place to y, which has one axis."""
+def fused_forward(code, y, alpha):
+    """Apply an activation in place to y, which has one axis."""
+    # loops of their own: those below, given one array twice, would not be vectorized
+    alpha = y.dtype.type(alpha)
     if code == RELU:
         for i in range(y.size):
             y[i] = elementary.relu(y[i])
+    elif code == LEAKY_RELU:
+        for i in range(y.size):
+            y[i] = elementary.leaky_relu(y[i], alpha)
     elif code == TANH:
         for i in range(y.size):
             y[i] = elementary.tanh(y[i])
     elif code == SIGMOID:
         for i in range(y.size):
             y[i] = elementary.sigmoid(y[i])
+    elif code == GELU:
+        for i in range(y.size):
+            y[i] = elementary.gelu(y[i])
+    elif code == GELU_TANH:
+        for i in range(y.size):
+            y[i] = elementary.gelu_tanh(y[i])
+    elif code == SILU:
+        for i in range(y.size):
+            y[i] = elementary.silu(y[i])
+    elif code == SOFTPLUS:
+        for i in range(y.size):
+            y[i] = elementary.sharp_softplus(y[i], alpha)
 
 
 @core
-def fused_backward(code, g, y, d):
-    """d = g * activation'(y) for a fused activation that is not the identity; one axis."""
+def fused_backward(code, g, saved, d, alpha):
+    """d = g * activation'(saved), for an activation that is not the identity; one axis."""
     if code == RELU:
-        relu_backward(g, y, d, 0.0)
+        relu_backward(g, saved, d, alpha)
+    elif code == LEAKY_RELU:
+        leaky_relu_backward(g, saved, d, alpha)
     elif code == TANH:
-        tanh_backward(g, y, d, 0.0)
+        tanh_backward(g, saved, d, alpha)
     elif code == SIGMOID:
-        sigmoid_backward(g, y, d, 0.0)
+        sigmoid_backward(g, saved, d, alpha)
+    elif code == GELU:
+        gelu_backward(g, saved, d, alpha)
+    elif code == GELU_TANH:
+        gelu_tanh_backward(g, saved, d, alpha)
+    elif code == SILU:
+        silu_backward(g, saved, d, alpha)
+    elif code == SOFTPLUS:
+        softplus_backward(g, saved, d, alpha)
 
 
 @core

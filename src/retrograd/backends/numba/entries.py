@@ -12,7 +12,6 @@ import numpy as np
 from numba import types
 
 from . import loss, measure, product, random, reduction, update
-from .activation import IDENTITY, fused_backward, fused_forward
 from .index import scatter_rows
 from .jit import core, inlined
 from .record import array, bits, call, extent, integer, matrix, number, place, vector
@@ -20,43 +19,37 @@ from .record import array, bits, call, extent, integer, matrix, number, place, v
 
 @inlined
 def linear_forward(dtype, record, start, rows):
-    """x, w, b, y, scratch; [m], k, n, x's strides, w's strides, whether there is a bias, the activation's code."""
+    """x, w, b, z, scratch; [m], k, n, x's strides, w's strides, whether there is a bias."""
     m, k, n = extent(record, 0, rows), integer(record, 2), integer(record, 3)
     x = vector(dtype, record, 0, start, m * k)
     w = vector(dtype, record, 1, start, n * k)
     b = vector(dtype, record, 2, start, n * integer(record, 8))
-    y = vector(dtype, record, 3, start, m * n)
+    z = vector(dtype, record, 3, start, m * n)
     scratch = vector(dtype, record, 4, start, product.scratch_size(k, x.itemsize))
     x_row, x_column, w_row, w_column = integer(record, 4), integer(record, 5), integer(record, 6), integer(record, 7)
-    product.multiply(x, x_row, x_column, w, w_column, w_row, b, y, m, k, n, scratch)
-    fused_forward(integer(record, 9), y)
+    product.multiply(x, x_row, x_column, w, w_column, w_row, b, z, m, k, n, scratch)
     return 0
 
 
 @inlined
 def linear_backward(dtype, record, start, rows):
-    """g, x, w, y, dx, dw, db, scratch as large as g and for the products; [m], k, n, x's strides, w's strides, which of
-    the three results are wanted, the activation's code, one."""
+    """d, x, w, dx, dw, db, scratch; [m], k, n, x's strides, w's strides, which of the three results are wanted, one."""
     m, k, n = extent(record, 0, rows), integer(record, 2), integer(record, 3)
     x_row, x_column, w_row, w_column = integer(record, 4), integer(record, 5), integer(record, 6), integer(record, 7)
     d = vector(dtype, record, 0, start, m * n)
     x = vector(dtype, record, 1, start, m * k)
     w = vector(dtype, record, 2, start, n * k)
     none = vector(dtype, record, 0, start, 0)
-    if integer(record, 11) != IDENTITY:
-        g, y = d, vector(dtype, record, 3, start, m * n)
-        d = vector(dtype, record, 7, start, m * n)
-        fused_backward(integer(record, 11), g, y, d)
-    scratch = vector(dtype, record, 8, start, product.scratch_size(max(m, n), d.itemsize))
-    one = integer(record, 12)  # and no literal: see product.steps
+    scratch = vector(dtype, record, 6, start, product.scratch_size(max(m, n), d.itemsize))
+    one = integer(record, 11)  # and no literal: see product.steps
     if integer(record, 8):
-        dx = vector(dtype, record, 4, start, m * k)
+        dx = vector(dtype, record, 3, start, m * k)
         product.multiply(d, n, one, w, w_row, w_column, none, dx, m, n, k, scratch)
     if integer(record, 9):
-        dw = vector(dtype, record, 5, start, n * k)
+        dw = vector(dtype, record, 4, start, n * k)
         product.multiply(d, one, n, x, x_row, x_column, none, dw, n, m, k, scratch)
     if integer(record, 10):
-        product.sum_columns(array(dtype, d.ctypes.data, (m, n)), vector(dtype, record, 6, start, n))
+        product.sum_columns(array(dtype, d.ctypes.data, (m, n)), vector(dtype, record, 5, start, n))
     return 0
 
 

@@ -14,7 +14,6 @@ import numpy as np
 from ...kernels import precision
 from ...kernels.spec import TABLE, Array
 from . import elementwise, generated, product
-from .activation import CODES
 from .elementwise import Loop, Number, Unsupported, View
 from .jit import FLOATS
 from .loss import _scale
@@ -525,33 +524,35 @@ def _scratch_size(k: int, dtype: np.dtype) -> int:
 def _linear_forward(low: Lowering, call: Call) -> None:
     x, w = low.given(call, "x"), low.given(call, "w")
     b = None if call.arguments["b"] is None else low.plain(call, "b")
-    y = low.made(call)
+    y, *kept = [low.made(call, n) for n, output in enumerate(call.outputs) if output is not None]
+    z = kept[0] if kept else y
     integers = [*_extent(x, slice(0, 1), call), x.shape[1], w.shape[0], *x.strides, *w.strides, int(b is not None)]
     dtype = _floating(call, x, w, b)
     scratch = low.scratch(dtype, _scratch_size(x.shape[1], dtype))
-    low.entry(call, "linear_forward", dtype, [x, w, b, y, *scratch], [*integers, CODES[call.arguments["activation"]]])
+    low.entry(call, "linear_forward", dtype, [x, w, b, z, *scratch], integers)
+    if kept or call.arguments["activation"] != "identity":
+        _activation(low, call, "activation_forward", y, x=z)
+
+
+def _activation(low: Lowering, call: Call, kernel: str, target: View, **views: View) -> None:
+    """A layer's activation, or what its derivative makes of a cotangent, in a loop of its own or with others."""
+    alpha = low.number(call.arguments.get("alpha", 0.0))
+    arguments = {**views, "activation": call.arguments["activation"], "alpha": alpha}
+    low.append(call, elementwise.statement(kernel, arguments, target))
 
 
 def _linear_backward(low: Lowering, call: Call) -> None:
     g, x, w = low.plain(call, "g"), low.given(call, "x"), low.given(call, "w")
-    activation = call.arguments["activation"]
-    y = None if activation == "identity" else low.plain(call, "y")
+    if call.arguments["activation"] != "identity":
+        d = low.temporary(g, call)
+        _activation(low, call, "activation_backward", d, g=g, saved=low.given(call, "saved"))
+        g = d
     results = [None if o is None else low.made(call, n) for n, o in enumerate(call.outputs)]
     wanted = [int(r is not None) for r in results]
-    integers = [
-        *_extent(x, slice(0, 1), call),
-        x.shape[1],
-        w.shape[0],
-        *x.strides,
-        *w.strides,
-        *wanted,
-        CODES[activation],
-        1,
-    ]
-    dtype = _floating(call, g, x, w, y)
-    rows = low.rows(g, call)
-    sizes = (0 if y is None else rows * g.shape[1], _scratch_size(max(rows, g.shape[1]), dtype))
-    low.entry(call, "linear_backward", dtype, [g, x, w, y, *results, *low.scratch(dtype, *sizes)], integers)
+    integers = [*_extent(x, slice(0, 1), call), x.shape[1], w.shape[0], *x.strides, *w.strides, *wanted, 1]
+    dtype = _floating(call, g, x, w)
+    scratch = low.scratch(dtype, _scratch_size(max(low.rows(g, call), g.shape[1]), dtype))
+    low.entry(call, "linear_backward", dtype, [g, x, w, *results, *scratch], integers)
 
 
 def _matmul(low: Lowering, call: Call) -> None:

@@ -29,38 +29,47 @@ def runs_backward(rows: int, weights: int) -> bool:
     return (weights <= 4096 or rows == 1) and rows * weights <= 1 << 17
 
 
-def linear_forward(x: Array, w: Array, b: Array | None = None, activation: str = "identity") -> Array:
+def linear_forward(
+    x: Array,
+    w: Array,
+    b: Array | None = None,
+    activation: str = "identity",
+    alpha: float = 0.0,
+    need_z: bool = False,
+) -> Array | tuple[Array, Array]:
     dtype = x.dtype
     if dtype not in FLOATS or precision.rounds(dtype):
-        return reference_forward.reference(x, w, b, activation)
+        return reference_forward.reference(x, w, b, activation, alpha, need_z)
     y = np.empty((x.shape[0], w.shape[0]), dtype)
+    z = np.empty_like(y) if need_z else _NO_MATRIX[dtype]
     b = _NO_VECTOR[dtype] if b is None else plain(b)
     if runs_forward(x.shape[0], w.size):
         w, transposed = _stored(w)
-        forward(plain(x), w, transposed, b, CODES[activation], y)
+        forward(plain(x), w, transposed, b, CODES[activation], alpha, z, y)
     else:
         _matmul(x, w.T, out=y)
-        if b.size or activation != "identity":
-            run(finish_forward, CHEAP, (y,), b, CODES[activation])
-    return y
+        if b.size or need_z or activation != "identity":
+            run(finish_forward, CHEAP, (y, z if need_z else y[:, :0]), b, CODES[activation], alpha)
+    return (y, z) if need_z else y
 
 
 def linear_backward(
     g: Array,
     x: Array,
     w: Array,
-    y: Array | None = None,
+    saved: Array | None = None,
     activation: str = "identity",
+    alpha: float = 0.0,
     need_x: bool = True,
     need_w: bool = True,
     need_b: bool = True,
 ) -> tuple[Array | None, Array | None, Array | None]:
     dtype = g.dtype
     if dtype not in FLOATS or precision.rounds(dtype):
-        return reference_backward.reference(g, x, w, y, activation, need_x, need_w, need_b)
+        return reference_backward.reference(g, x, w, saved, activation, alpha, need_x, need_w, need_b)
     code = CODES[activation]
     g = plain(g)
-    y = g if code == IDENTITY else plain(y)
+    saved = g if code == IDENTITY else plain(saved)
     db = np.empty(w.shape[0], dtype) if need_b else None
     sums = _NO_VECTOR[dtype] if db is None else db
     if runs_backward(x.shape[0], w.size):
@@ -68,11 +77,12 @@ def linear_backward(
         dw = np.empty(w.shape, dtype) if need_w else None
         w, transposed = _stored(w)
         none = _NO_MATRIX[dtype]
-        backward(g, plain(x), w, transposed, y, code, none if dx is None else dx, none if dw is None else dw, sums)
+        wanted = none if dx is None else dx, none if dw is None else dw, sums
+        backward(g, plain(x), w, transposed, saved, code, alpha, *wanted)
         return dx, dw, db
     d = g if code == IDENTITY else np.empty(g.shape, dtype)
     if need_b or code != IDENTITY:
-        start_backward(g, y, code, d, sums)
+        start_backward(g, saved, code, alpha, d, sums)
     return _matmul(d, w) if need_x else None, _matmul(d.T, x) if need_w else None, db
 
 
@@ -87,10 +97,11 @@ def _stored(w: Array) -> tuple[Array, bool]:
 
 
 @core
-def forward(x, w, transposed, b, code, y):
-    """y = activation(x @ w.T + b).
+def forward(x, w, transposed, b, code, alpha, z, y):
+    """y = activation(z), z = x @ w.T + b.
 
-    x (rows, in), w (out, in) or (in, out) where `transposed`, b (out,) or (0,) for none, y (rows, out).
+    x (rows, in), w (out, in) or (in, out) where `transposed`, b (out,) or (0,) for none, y (rows, out), z the same or
+    with no elements where it is not kept.
     """
     rows, k = x.shape
     n = y.shape[1]
@@ -99,7 +110,9 @@ def forward(x, w, transposed, b, code, y):
     each = y.reshape(rows * n)
     scratch = np.empty(scratch_size(k, x.itemsize), x.dtype)
     multiply(x.reshape(rows * k), x_row, x_column, w.reshape(k * n), w_row, w_column, b, each, rows, k, n, scratch)
-    fused_forward(code, each)
+    if z.size:
+        z.reshape(rows * n)[:] = each
+    fused_forward(code, each, alpha)
 
 
 @inlined
@@ -110,17 +123,17 @@ def steps(x):
 
 
 @core
-def backward(g, x, w, transposed, y, code, dx, dw, db):
-    """dx = d @ w, dw = d.T @ x and db, the sum of d's rows, where d = g * activation'(y).
+def backward(g, x, w, transposed, saved, code, alpha, dx, dw, db):
+    """dx = d @ w, dw = d.T @ x and db, the sum of d's rows, where d = g * activation'(saved).
 
-    g, y (rows, out), x (rows, in), w as in `forward`; results with no elements are not computed.
+    g, saved (rows, out), x (rows, in), w as in `forward`; results with no elements are not computed.
     """
     rows, n = g.shape
     k = x.shape[1]
     d = g
     if code != IDENTITY:
         d = np.empty(g.shape, g.dtype)
-        fused_backward(code, g.reshape(g.size), y.reshape(y.size), d.reshape(d.size))
+        fused_backward(code, g.reshape(g.size), saved.reshape(g.size), d.reshape(g.size), alpha)
     none = np.empty(0, g.dtype)
     scratch = np.empty(scratch_size(max(rows, n), g.itemsize), g.dtype)
     each = d.reshape(d.size)
@@ -140,20 +153,22 @@ def backward(g, x, w, transposed, y, code, dx, dw, db):
 
 
 @core
-def finish_forward(y, b, code):
-    """y = activation(y + b), in place; y (rows, out), b (out,) or (0,) for none."""
+def finish_forward(y, z, b, code, alpha):
+    """z = y + b, y = activation(z); y (rows, out), z the same or (rows, 0), b (out,) or (0,) for none."""
     for i in range(len(y)):
         for j in range(b.size):
             y[i, j] += b[j]
-        fused_forward(code, y[i])
+        for j in range(z.shape[1]):
+            z[i, j] = y[i, j]
+        fused_forward(code, y[i], alpha)
 
 
 @core
-def start_backward(g, y, code, d, db):
-    """d = g * activation'(y), unless the activation is the identity, and db the sum of its rows unless it has no
+def start_backward(g, saved, code, alpha, d, db):
+    """d = g * activation'(saved), unless the activation is the identity, and db the sum of its rows unless it has no
     elements."""
     if code != IDENTITY:
-        fused_backward(code, g.reshape(g.size), y.reshape(y.size), d.reshape(d.size))
+        fused_backward(code, g.reshape(g.size), saved.reshape(g.size), d.reshape(g.size), alpha)
     if db.size:
         sum_columns(d, db)
 
