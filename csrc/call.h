@@ -2,6 +2,7 @@
 #ifndef RETROGRAD_CALL_H
 #define RETROGRAD_CALL_H
 
+#include "blocks.h"
 #include "retrograd.h"
 
 #include <stdatomic.h>
@@ -54,6 +55,7 @@ struct rg_call {
     rg_executor *before; /* once a step in each part, before its rows. May be NULL */
     int64_t number;      /* in the program */
     int64_t merged;      /* this call and so many that follow run as one, by this one's executor */
+    int64_t group;       /* this call and so many that follow, of any kind, are shared out in the same way */
     int opcode, dtype;
     int32_t option[RG_OPTIONS];
     int32_t scalar[RG_NUMBERS];
@@ -66,12 +68,18 @@ struct rg_call {
     int64_t scratch;  /* bytes that it needs */
     int64_t packed, packed_bytes; /* its place in frame->packed */
     int shared;                   /* all threads run it together, each its share */
+    int64_t unit;                 /* of `elements` of a shared call: shares begin at multiples of so many */
     rg_walk walk;                 /* elementwise calls and copies */
 };
 
 static inline void *rg_at(const rg_call *call, const rg_frame *frame, int operand) {
     return (void *)(frame->at[call->number * RG_OPERANDS + operand] +
                     (uintptr_t)(frame->start * call->operand[operand].row_step));
+}
+
+/* Where a thread's share of n elements begins. */
+static inline int64_t rg_share(int64_t n, int64_t unit, int thread, int threads) {
+    return rg_smaller(rg_cut(rg_blocks(n, unit), thread, threads) * unit, n);
 }
 
 /* How many rows the call works on, of an operand whose rows are its first axis. */
@@ -90,7 +98,7 @@ static inline void rg_raise(const rg_call *call, const rg_frame *frame, int64_t 
 }
 
 /* Chooses the executor of a checked call for the instruction set in force and says what it needs: run, before, work,
- * scratch, packed_bytes, shared. One for each of RG_F32 and RG_F64. */
+ * scratch, packed_bytes, shared, unit. One for each of RG_F32 and RG_F64. */
 typedef void rg_prepare(rg_call *call);
 extern rg_prepare *rg_prepare_call[2];
 

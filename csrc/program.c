@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define CACHE_LINE 64
+#define SUM_UNIT 16
 /* Below this much work for each, in the units of rg_parts, threads that meet a few times a step do not pay. */
 #define WORK_PER_PART 8192
 /* Nor does a batch cut into parts with less work than meeting costs, and reading what other cores have changed: each
@@ -54,7 +55,7 @@ typedef struct {
 typedef struct {
     enum { GATHER, BATCH, SUMS, SHARED, ALONE } kind;
     const segment *segment; /* whose rows are run or whose sums are added up */
-    const rg_call *call;    /* SHARED: it and those merged with it; SUMS: the same after the sums, or NULL */
+    const rg_call *call;    /* SHARED: its group; SUMS: the same after the sums, or NULL */
     int64_t calls;          /* ALONE: so many from `call` on, by one thread while the others wait */
     int parts;
 } phase;
@@ -463,7 +464,7 @@ static int load_call(complaint *c, const rg_program_source *source, int64_t n, c
     if (in->opcode < 0 || in->opcode >= RG_OPCODES)
         return complain(c, "instruction %lld: no opcode %d", which, in->opcode);
     const char *name = opcodes[in->opcode].name, *letters = opcodes[in->opcode].operands;
-    *call = (rg_call){.number = n, .merged = 1, .opcode = in->opcode, .dtype = RG_F32, .rows = s->rows};
+    *call = (rg_call){.number = n, .merged = 1, .group = 1, .opcode = in->opcode, .dtype = RG_F32, .rows = s->rows};
     memcpy(call->option, in->option, sizeof call->option);
     int known = 0;
     for (int slot = 0; slot < RG_OPERANDS; slot++) {
@@ -632,17 +633,28 @@ static int same_numbers(const rg_call *a, const rg_call *b) {
     return 1;
 }
 
-/* Runs of calls that all threads do together, with the same numbers, become one. */
+/* Shared calls whose shares can begin at the same places become a group, those of them with the same numbers one. */
 static void merge_calls(rg_program *p, const segment *s) {
-    for (int64_t n = s->first; n < s->first + s->count; n += p->calls[n].merged) {
-        rg_call *call = &p->calls[n];
-        while (call->shared && n + call->merged < s->first + s->count) {
+    const rg_call *const end = p->calls + s->first + s->count;
+    for (rg_call *call = p->calls + s->first; call < end; call += call->merged)
+        while (call->shared && call + call->merged < end) {
             const rg_call *next = call + call->merged;
             if (next->opcode != call->opcode || next->dtype != call->dtype || !same_numbers(call, next) ||
                 memcmp(call->option, next->option, sizeof call->option))
                 break;
             call->merged++;
         }
+    for (rg_call *call = p->calls + s->first; call < end; call += call->group) {
+        int64_t unit = call->unit;
+        while (call->shared && call + call->group < end) {
+            const rg_call *next = call + call->group;
+            if (!next->shared || (unit % next->unit && next->unit % unit))
+                break;
+            unit = next->unit > unit ? next->unit : unit;
+            call->group++;
+        }
+        for (int64_t k = 0; k < call->group; k++)
+            call[k].unit = unit;
     }
 }
 
@@ -758,16 +770,24 @@ static int paying_parts(int64_t work, int threads) {
     return paying >= threads ? threads : paying > 1 ? (int)paying : 1;
 }
 
-/* Whether threads that each add up their share of the sums can go on with their share of these calls at once: what the
- * calls read of the sums is shared out in the same way. Of operands that a step is given, it is not known. */
+static int is_among(const given_operand *given, int64_t count, int64_t operand) {
+    for (int64_t k = 0; k < count; k++)
+        if (given[k].operand == operand)
+            return 1;
+    return 0;
+}
+
+/* Whether threads that each add up their share of the sums can go on with their share of this group at once: what its
+ * calls have of the sums is shared out in the same way. The step's inputs are none of them; of its results it is not
+ * known. */
 static int goes_on(const rg_program *p, const segment *s, const rg_call *call) {
-    for (const rg_call *last = call + call->merged; call < last; call++)
+    for (const rg_call *last = call + call->group; call < last; call++)
         for (int slot = 0; slot < RG_OPERANDS; slot++) {
             const rg_view *v = &call->operand[slot];
-            if (!v->present)
+            const int64_t number = call->number * RG_OPERANDS + slot;
+            if (!v->present || is_among(p->inputs, p->input_count, number))
                 continue;
-            const uintptr_t from = p->fixed[call->number * RG_OPERANDS + slot];
-            const uintptr_t bytes = (uintptr_t)(v->size * rg_item_bytes(v->dtype));
+            const uintptr_t from = p->fixed[number], bytes = (uintptr_t)(v->size * rg_item_bytes(v->dtype));
             if (!from)
                 return 0;
             for (const summed_output *sum = p->sums + s->first_sum, *end = sum + s->sum_count; sum < end; sum++) {
@@ -780,9 +800,9 @@ static int goes_on(const rg_program *p, const segment *s, const rg_call *call) {
     return 1;
 }
 
-static int64_t merged_work(const rg_call *call) {
+static int64_t group_work(const rg_call *call) {
     int64_t work = 0;
-    for (int64_t k = 0; k < call->merged; k++)
+    for (int64_t k = 0; k < call->group; k++)
         work += call[k].work;
     return work;
 }
@@ -799,14 +819,14 @@ static void plan_phases(rg_program *p, int threads) {
                 const rg_call *after = s + 1 < end && s[1].count && !s[1].rows ? p->calls + s[1].first : NULL;
                 const int on = after && after->shared && goes_on(p, s, after);
                 *next++ = (phase){.kind = SUMS, .segment = s, .call = on ? after : NULL, .parts = s->parts};
-                done = on ? after->merged : 0;
+                done = on ? after->group : 0;
             }
             continue;
         }
         for (const rg_call *call = p->calls + s->first + done, *last = p->calls + s->first + s->count; call < last;) {
             if (call->shared) {
-                *next++ = (phase){.kind = SHARED, .call = call, .parts = paying_parts(merged_work(call), threads)};
-                call += call->merged;
+                *next++ = (phase){.kind = SHARED, .call = call, .parts = paying_parts(group_work(call), threads)};
+                call += call->group;
                 continue;
             }
             *next = (phase){.kind = ALONE, .call = call};
@@ -904,11 +924,10 @@ static void run_part(const rg_program *p, const segment *s, int part, const rg_s
     } while (0)
 
 /* What is summed over the segment's rows: this thread's share of the parts' sums. */
-static void add_sums(const rg_program *p, const segment *s, int thread, int threads) {
+static void add_sums(const rg_program *p, const segment *s, int64_t unit, int thread, int threads) {
     for (const summed_output *sum = p->sums + s->first_sum, *last = sum + s->sum_count; sum < last; sum++) {
-        const int64_t units = rg_blocks(sum->elements, 16);
-        const int64_t begin = rg_cut(units, thread, threads) * 16;
-        const int64_t end = rg_smaller(rg_cut(units, thread + 1, threads) * 16, sum->elements);
+        const int64_t begin = rg_share(sum->elements, unit, thread, threads);
+        const int64_t end = rg_share(sum->elements, unit, thread + 1, threads);
         if (sum->dtype == RG_F32)
             ADD_SUMS(float);
         else
@@ -931,15 +950,20 @@ static void part_alone(void *args, int part, int parts) {
 
 static void sums_alone(void *args, int part, int parts) {
     const run_args *o = args;
-    add_sums(o->program, o->segment, part, parts);
+    add_sums(o->program, o->segment, SUM_UNIT, part, parts);
 }
 
-static void shared_call(void *args, int part, int parts) {
-    const run_args *o = args;
-    rg_frame frame = frame_of(o->program, 0, o->scalars);
+static void run_shared(const rg_program *p, const rg_call *call, const rg_scalar *scalars, int part, int parts) {
+    rg_frame frame = frame_of(p, 0, scalars);
     frame.thread = part;
     frame.threads = parts;
-    o->call->run(o->call, &frame);
+    for (const rg_call *last = call + call->group; call < last; call += call->merged)
+        call->run(call, &frame);
+}
+
+static void shared_alone(void *args, int part, int parts) {
+    const run_args *o = args;
+    run_shared(o->program, o->call, o->scalars, part, parts);
 }
 
 /* One step, each segment and each call with threads of its own. */
@@ -956,10 +980,10 @@ static void run_apart(rg_program *p, const rg_scalar *scalars) {
             continue;
         }
         rg_frame frame = frame_of(p, 0, scalars);
-        for (int64_t n = s->first; n < s->first + s->count; n += p->calls[n].merged) {
+        for (int64_t n = s->first; n < s->first + s->count; n += p->calls[n].group) {
             const rg_call *call = args.call = &p->calls[n];
             if (call->shared) {
-                rg_parallel_parts(shared_call, &args, rg_parts(merged_work(call)));
+                rg_parallel_parts(shared_alone, &args, rg_parts(group_work(call)));
                 continue;
             }
             if (call->before)
@@ -1061,13 +1085,6 @@ static void run_calls(const rg_program *p, const rg_call *call, int64_t calls, c
     }
 }
 
-static void run_shared(const rg_program *p, const rg_call *call, const rg_scalar *scalars, int part, int parts) {
-    rg_frame frame = frame_of(p, 0, scalars);
-    frame.thread = part;
-    frame.threads = parts;
-    call->run(call, &frame);
-}
-
 static void run_phase(void *args, int part, int parts) {
     const progress *o = args;
     const rg_program *p = o->program;
@@ -1080,7 +1097,7 @@ static void run_phase(void *args, int part, int parts) {
         run_part(p, f->segment, part, o->scalars);
         break;
     case SUMS:
-        add_sums(p, f->segment, part, parts);
+        add_sums(p, f->segment, f->call ? f->call->unit : SUM_UNIT, part, parts);
         if (!f->call)
             break; /* fall through */
     default:

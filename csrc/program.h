@@ -32,8 +32,8 @@ typedef struct {
     int32_t summed;   /* adds up over the slices */
 } rg_operand;
 
-/* Neighbouring calls of one opcode, from RG_SGD_UPDATE to RG_UPDATE_SUMS, run at one time: what one of them writes, another
- * has for the same element or not at all.
+/* Neighbouring calls, from RG_SGD_UPDATE to RG_UPDATE_SUMS, run at one time: what one of them writes, another has for the
+ * same element or not at all.
  *
  * What an instruction does; after each, its operands in order, those that may be absent in brackets, outputs first;
  * then its options and its numbers. Shapes as the kernel vocabulary has them. */
