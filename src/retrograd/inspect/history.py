@@ -18,7 +18,7 @@ from ..optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 from ..program.containers import map_arrays
-from ..program.observe import Observer, observers
+from ..program.observe import Observer, join, observers
 from ..tape import RemovableHandle, state
 from ..tensor import Tensor
 from .probe import Probe, Reading, listen
@@ -63,7 +63,7 @@ class Watch(Observer):
             register_optimizer_step_pre_hook(self._before_update),
             register_optimizer_step_post_hook(self._after_update),
         ]
-        observers.append(self)
+        join(self)
         _latest[self._model] = self
         return self
 

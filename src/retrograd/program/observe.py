@@ -6,8 +6,10 @@ one, at no cost.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Hashable
 from typing import Any
+from weakref import WeakSet
 
 from ..kernels.spec import Array
 
@@ -20,7 +22,7 @@ class Observer:
         raise NotImplementedError
 
     def passed(self, step: Any, calls: int) -> None:
-        """So many calls of the step run unobserved."""
+        """So many calls of the step run unobserved; where it is negative, so many of those that it was told of do not."""
         raise NotImplementedError
 
     def key(self) -> Hashable:
@@ -45,12 +47,23 @@ class Observer:
 
 
 observers: list[Observer] = []
-"""Those in force."""
+"""Those in force: see join()."""
+
+_ahead: WeakSet[Any] = WeakSet()  # the steps that count calls as run before they do, in `unobserved`
+
+
+def join(observer: Observer) -> None:
+    """Put it in force; it is asked before the next call of each step."""
+    for step in _ahead:
+        _take_back(step)
+    _ahead.clear()
+    observers.append(observer)
 
 
 def due(step: Any, calls: int) -> tuple[Observer | None, int]:
     """Who observes the next call of the step, or None, and how many of the next `calls` pass before one is observed;
     they count as run."""
+    _take_back(step)
     for observer in observers:
         calls = min(calls, observer.wait(step))  # type: ignore[type-var, assignment]
         if not calls:
@@ -58,3 +71,20 @@ def due(step: Any, calls: int) -> tuple[Observer | None, int]:
     for observer in observers:
         observer.passed(step, calls)
     return None, calls
+
+
+def due_now(step: Any) -> Observer | None:
+    """Who observes the next call of the step, or None. As long as step.unobserved is above 0, nobody does, and whoever
+    calls it counts that down instead of asking."""
+    observer, calls = due(step, sys.maxsize)
+    if observer is None:
+        step.unobserved = calls - 1
+        _ahead.add(step)
+    return observer
+
+
+def _take_back(step: Any) -> None:
+    if step.unobserved > 0:
+        for observer in observers:
+            observer.passed(step, -step.unobserved)
+    step.unobserved = 0

@@ -18,7 +18,7 @@ from .fuse import fuse
 from .ir import Operand, Program
 from .memory import plan_memory
 from .merge import merge
-from .observe import Observer, due, observers
+from .observe import Observer, due_now, observers
 from .plan import Plan, keep_gradients, place_results
 from .prune import prune
 from .tile import tile
@@ -28,7 +28,11 @@ PASSES = ("merge", "prune", "fuse", "tile", "plan_memory")
 
 
 class CompiledStep:
-    """What rg.compile returns: call it as the step itself, or run() it over epochs of minibatches."""
+    """What rg.compile returns: call it as the step itself, or run() it over epochs of minibatches.
+
+    Attributes:
+        unobserved: how many of the next calls no observer asks for, as far as that is known.
+    """
 
     __name__: str
 
@@ -47,6 +51,7 @@ class CompiledStep:
         self._latest_call: tuple[list[Array], Plan, bool] | None = None
         self._observers: Sequence[Observer] = observers
         self._observed: dict[Hashable, ObservedStep] = {}
+        self.unobserved = 0
 
     @property
     def program(self) -> Program:
@@ -64,8 +69,9 @@ class CompiledStep:
         if state.kernels is not active:  # inside another step's trace: a part of that
             return self._function(*args, **kwargs)
         if self._observers:
-            observer, _ = due(self, 1)
-            if observer is not None:
+            if self.unobserved > 0:
+                self.unobserved -= 1
+            elif (observer := due_now(self)) is not None:
                 return self._observed_call(observer, args, kwargs)
         # the quick way, for a call of the same form as the last one
         latest = self._latest_call
