@@ -14,7 +14,7 @@
     X(softmax) X(softmax_backward) X(log_softmax) X(log_softmax_backward)                                              \
     X(pointwise_loss) X(cross_entropy_loss)                                                                            \
     X(sgd_update) X(adam_update) X(rmsprop_update)                                                                     \
-    X(gradient_sums) X(update_sums)                                                                                    \
+    X(gradient_sums) X(update_sums) X(unit_sums)                                                                       \
     X(random_bits) X(random_uniform) X(dropout)                                                                        \
     X(peak_multiply_adds) X(peak_triad) X(peak_read)
 
@@ -82,6 +82,8 @@ RG_KERNEL(void, rmsprop_update)(real *p, const real *g, real *v, real *velocity,
 RG_KERNEL(void, gradient_sums)(real *sums, real *kept, const real *p, const real *g, const real *before, int64_t n,
                                int64_t block);
 RG_KERNEL(void, update_sums)(real *sums, const real *p, const real *kept, int64_t n, int64_t block);
+/* The sum over the rows of a term (rg_term) of each element of x (rows, units), contiguous, to sums (units). */
+RG_KERNEL(void, unit_sums)(real *sums, const real *x, int64_t rows, int64_t units, int term);
 
 /* Philox4x32-10: n words, n numbers in [0, 1), and x with the elements whose words are below p 2^32 zeroed, the rest
  * divided by 1 - p. */

@@ -129,6 +129,7 @@ static const struct {
     [RG_RMSPROP_UPDATE] = {"rmsprop_update", "oioOO", 5},
     [RG_GRADIENT_SUMS] = {"gradient_sums", "ooiiI", 0},
     [RG_UPDATE_SUMS] = {"update_sums", "oii", 0},
+    [RG_UNIT_SUMS] = {"unit_sums", "oi", 0},
     [RG_DROPOUT] = {"dropout", "oi", 3},
     [RG_RANDOM_UNIFORM] = {"random_uniform", "o", 2},
     [RG_TAKE_ALONG_AXIS] = {"take_along_axis", "oin", 0},
@@ -365,6 +366,8 @@ static int fits(const rg_call *call) {
                 return 0;
         return first > 0 && v[0].contiguous && has_shape(&v[0], 2, rg_sum_blocks(v[1].size, first), sums);
     }
+    case RG_UNIT_SUMS:
+        return v[1].axes == 2 && has_shape(&v[0], 1, v[1].shape[1], 0) && v[0].contiguous && first >= 0 && first < RG_TERMS;
     case RG_DROPOUT:
         return same_shape(&v[0], &v[1]) && v[0].contiguous;
     case RG_RANDOM_UNIFORM:
@@ -411,6 +414,8 @@ static int slices(const rg_call *call, const rg_operand *o) {
         if (call->option[0] <= v[1].row_axis && v[1].row_axis < call->option[1])
             return v[0].row_axis < 0 && summed == 1;
         return rows == 3 && call->option[0] > 0 && !summed;
+    case RG_UNIT_SUMS:
+        return rows == 2 && !reduced && summed == 1;
     case RG_TAKE_ALONG_AXIS:
         return !reduced && !summed && rows == (call->option[0] > 0 ? 7 : 5);
     case RG_ADD_ALONG_AXIS:

@@ -73,6 +73,7 @@ typedef enum {
     RG_RMSPROP_UPDATE, /* p, g, v, [velocity], [g_mean]; lr, alpha, eps, weight_decay, momentum */
     RG_GRADIENT_SUMS,  /* sums, kept, p, g, [before]; block */
     RG_UPDATE_SUMS,    /* sums, p, kept; block */
+    RG_UNIT_SUMS,      /* sums, x; rg_term */
     RG_DROPOUT,        /* y, x; p, key (whole), offset (whole) */
     RG_RANDOM_UNIFORM, /* y; key (whole), offset (whole) */
     RG_TAKE_ALONG_AXIS, /* y, x, indices; the axis, and the one after it */

@@ -30,6 +30,8 @@ typedef enum {
 
 /* Elementwise losses. */
 typedef enum { RG_MSE, RG_L1, RG_HUBER, RG_BCE_WITH_LOGITS } rg_loss;
+/* The absolute value; or, of an activation's result, its derivative there over the greatest that it can be. */
+typedef enum { RG_TERM_ABSOLUTE, RG_TERM_RELU, RG_TERM_TANH, RG_TERM_SIGMOID, RG_TERMS } rg_term;
 
 /* Puts an instruction set in force: the named one, or for "" the best that this machine has. Must be called before
  * any kernel. Returns NULL, or what is wrong in words. */

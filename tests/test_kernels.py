@@ -407,6 +407,13 @@ CASES: dict[str, Case] = {
     "update_sums": Case(
         lambda s: equal(s, "p", "kept", block=st.sampled_from([1, 3, 1024])), terms=size_of("p"), specials=True
     ),
+    "unit_sums": Case(
+        lambda s: st.tuples(s.shape(2, 2), st.sampled_from(["absolute", "relu", "tanh", "sigmoid"])).map(
+            lambda drawn: {"x": Array(drawn[0]), "term": drawn[1]}
+        ),
+        terms=lambda call: call["x"].shape[0],
+        specials=True,
+    ),
     "reshape": Case(reshaping, dtypes=ANY, exact=True),
     "transpose": Case(permuting, dtypes=ANY, exact=True),
     "broadcast_to": Case(repeating, dtypes=ANY, exact=True),

@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..kernels.measure import TERMS
 from ..kernels.spec import Array
 from ..nn.module import Module
 from ..ops.elementwise import abs as absolute
-from ..ops.elementwise import sign, square
-from ..ops.measure import gradient_sums, update_sums
+from ..ops.elementwise import square
+from ..ops.measure import gradient_sums, unit_sums, update_sums
 from ..ops.shape import cat
 from ..tape import RemovableHandle, no_grad
 from ..tensor import Tensor
@@ -26,13 +27,6 @@ VALUES, SIGNALS = WHOLE = "values", "signals"
 
 GRADIENT_SUMS = WEIGHT, GRADIENT, PRODUCT, PREVIOUS, AGREEMENT
 """The columns of the kernel gradient_sums."""
-
-SLOPES: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": sign,
-    "tanh": lambda y: 1.0 - square(y),
-    "sigmoid": lambda y: (y - square(y)) * 4.0,
-}
-"""Of an activation's output: its derivative there, as a share of the greatest that it can be."""
 
 
 class LayerFacts(NamedTuple):
@@ -200,8 +194,8 @@ class Probe:
         if call.activated is None:
             return
         values = _as_rows(Tensor(call.activated))
-        if call.activation in SLOPES:
-            self._take(n, SLOPE, SLOPES[call.activation](values).sum(0), len(values))
+        if call.activation in TERMS:
+            self._take(n, SLOPE, unit_sums(values, term=call.activation), len(values))
         if self._keep:
             self._take(n, VALUES, values)
 
@@ -215,7 +209,7 @@ class Probe:
         def hook(g: Tensor) -> None:
             with no_grad():
                 rows = _as_rows(g)
-                units = absolute(rows).sum(0)
+                units = unit_sums(rows, term="absolute")
                 self._taken.append((Part(uses, units.shape), units))
                 for layer, measure in uses:
                     if measure == ARRIVING:

@@ -1,16 +1,29 @@
-"""What training is measured by: sums over a parameter, its gradient and its update, in one pass over each.
+"""What training is measured by, in one pass over each array: sums over a parameter, its gradient and its update, and
+over the rows of a layer's results and signals.
 
-Sums are taken over blocks of `block` elements, in C order, the last block having what is left: so threads can share
-them out and give the same bits however many there are, and whoever adds the blocks up chooses the precision.
+Sums over parameters are taken over blocks of `block` elements, in C order, the last block having what is left: so
+threads can share them out and give the same bits however many there are, and whoever adds the blocks up chooses the
+precision.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 
 from .spec import Array, Spec, kernel, same_dtype, same_shape
 
 BLOCK = 1024
+
+TERMS: dict[str, Callable[[Array], Array]] = {
+    "absolute": np.abs,
+    "relu": np.sign,
+    "tanh": lambda y: 1 - y * y,
+    "sigmoid": lambda y: (y - y * y) * 4,
+}
+"""What unit_sums adds up: the absolute value; or, of an activation's result, its derivative there, as a share of the
+greatest that it can be."""
 
 
 def blocks(size: int, block: int) -> int:
@@ -51,3 +64,18 @@ def gradient_sums(p: Array, g: Array, before: Array | None = None, block: int = 
 def update_sums(p: Array, kept: Array, block: int = BLOCK) -> Array:
     """The sum of (p - kept)² of each block, (blocks, 1)."""
     return _block_sums([(p - kept) ** 2], block)
+
+
+def _infer_units(x: Array, term: str = "absolute") -> Spec:
+    if len(x.shape) != 2 or x.dtype.kind != "f" or term not in TERMS:
+        raise ValueError(
+            f"unit_sums: got {x.dtype} of shape {x.shape} and term {term!r}, "
+            f"expected floating numbers (rows, units) and one of {', '.join(TERMS)}"
+        )
+    return Spec((x.shape[1],), x.dtype)
+
+
+@kernel(_infer_units)
+def unit_sums(x: Array, term: str = "absolute") -> Array:
+    """The sum over the rows of a term of each element: x (rows, units), (units,). The term is one of TERMS."""
+    return TERMS[term](x).sum(0)

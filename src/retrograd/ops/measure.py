@@ -1,4 +1,5 @@
-"""What training is measured by: sums over a parameter, its gradient and its update. They have no derivatives."""
+"""What training is measured by: sums over a parameter, its gradient and its update, and over the rows of results and
+signals. They have no derivatives."""
 
 from __future__ import annotations
 
@@ -24,5 +25,15 @@ class UpdateSums(Op):
         return k.update_sums(p, kept)
 
 
+class UnitSums(Op):
+    """Of a layer's results or signals (rows, units): the kernel unit_sums."""
+
+    differentiable = False
+
+    def forward(self, k, x: Array, term: str) -> Array:
+        return k.unit_sums(x, term)
+
+
 gradient_sums = GradientSums()
 update_sums = UpdateSums()
+unit_sums = UnitSums()

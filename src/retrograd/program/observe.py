@@ -22,7 +22,7 @@ class Observer:
         raise NotImplementedError
 
     def passed(self, step: Any, calls: int) -> None:
-        """So many calls of the step run unobserved; where it is negative, so many of those that it was told of do not."""
+        """So many calls of the step run unobserved; a negative number takes back what it was told before."""
         raise NotImplementedError
 
     def key(self) -> Hashable:

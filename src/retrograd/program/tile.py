@@ -200,6 +200,11 @@ def _sum(i: Instruction, batch: int, batched: Batched) -> Rows | None:
     return Rows({"x": 0}, (0,)) if 0 in i.arguments["axes"] else Rows({"x": 0, 0: 0})
 
 
+def _unit_sums(i: Instruction, batch: int, batched: Batched) -> Rows | None:
+    x = i.arguments["x"]
+    return Rows({"x": 0}, (0,)) if _leads(x, batch) and batched(x) and _sliceable(x, batched) else None
+
+
 def _over_axes(i: Instruction, batch: int, batched: Batched) -> Rows | None:
     x = i.arguments["x"]
     if not (_leads(x, batch) and batched(x) and _sliceable(x, batched)) or 0 in i.arguments["axes"]:
@@ -273,6 +278,7 @@ _RULES: dict[str, Callable[[Instruction, int, Batched], Rows | None]] = {
     "sum": _sum,
     "dropout": _dropout,
     "concatenate": _concatenate,
+    "unit_sums": _unit_sums,
     "linear_forward": _linear_forward,
     "linear_backward": _linear_backward,
     "matmul": _matmul,

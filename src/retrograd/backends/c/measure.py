@@ -7,10 +7,12 @@ import numpy as np
 from ...kernels import measure as reference
 from ...kernels.measure import BLOCK, blocks
 from ...kernels.spec import Array
-from .native import NULL, by_dtype, contiguous, pointer
+from .native import NULL, by_dtype, contiguous, lib, pointer
 
 _GRADIENT = by_dtype("gradient_sums")
 _UPDATE = by_dtype("update_sums")
+_UNIT = by_dtype("unit_sums")
+TERM_CODES = {term: getattr(lib, f"RG_TERM_{term.upper()}") for term in reference.TERMS}
 
 
 def gradient_sums(p: Array, g: Array, before: Array | None = None, block: int = BLOCK) -> tuple[Array, Array]:
@@ -32,4 +34,13 @@ def update_sums(p: Array, kept: Array, block: int = BLOCK) -> Array:
     return sums
 
 
-KERNELS = {"gradient_sums": gradient_sums, "update_sums": update_sums}
+def unit_sums(x: Array, term: str = "absolute") -> Array:
+    run = _UNIT.get(x.dtype)
+    if run is None:
+        return reference.unit_sums.reference(x, term)
+    sums = np.empty(x.shape[1], x.dtype)
+    run(pointer(sums), contiguous(x), *x.shape, TERM_CODES[term])
+    return sums
+
+
+KERNELS = {"gradient_sums": gradient_sums, "update_sums": update_sums, "unit_sums": unit_sums}

@@ -14,6 +14,7 @@ from ...kernels import elementary
 from ...kernels.measure import BLOCK
 from ..interpreter import Arrays, Interpreter
 from .activation import ACTIVATIONS
+from .measure import TERM_CODES
 from .native import NULL, ffi, lib, out_of_memory, pointer
 
 _DTYPES = {
@@ -232,6 +233,10 @@ def _update_sums(c: Call) -> Iterable[Encoded]:
     yield Encoded("UPDATE_SUMS", (c.output(0), c.view("p"), c.view("kept")), (c.get("block", BLOCK),))
 
 
+def _unit_sums(c: Call) -> Iterable[Encoded]:
+    yield Encoded("UNIT_SUMS", (c.output(0), c.view("x")), (TERM_CODES[c.get("term", "absolute")],))
+
+
 def _dropout(c: Call) -> Iterable[Encoded]:
     yield Encoded("DROPOUT", (c.output(0), c.view("x")), (), (c["p"], c["key"], c["offset"]))
 
@@ -308,6 +313,7 @@ _ENCODERS: dict[str, Encoder] = {
     "rmsprop_update": _rmsprop,
     "gradient_sums": _gradient_sums,
     "update_sums": _update_sums,
+    "unit_sums": _unit_sums,
     "dropout": _dropout,
     "random_uniform": _random_uniform,
     "clamp": _clamp,

@@ -274,6 +274,15 @@ def update_sums(dtype, record, start, rows):
     return 0
 
 
+@inlined
+def unit_sums(dtype, record, start, rows):
+    """x, sums; [rows], units, the term's code."""
+    count, units = extent(record, 0, rows), integer(record, 2)
+    x = matrix(dtype, record, 0, start, count, units)
+    measure.units(x, integer(record, 3), vector(dtype, record, 1, start, units))
+    return 0
+
+
 # Reductions: x, y; [before], [along], after: x has the shape (before, along, after) and is reduced over its middle axis
 
 

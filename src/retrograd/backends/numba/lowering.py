@@ -17,6 +17,7 @@ from . import elementwise, generated, product
 from .elementwise import Loop, Number, Unsupported, View
 from .jit import FLOATS
 from .loss import _scale
+from .measure import TERM_CODES
 
 SHARED_FLOPS = 1 << 25
 """Operations of a step from which threads are worth their start."""
@@ -666,6 +667,12 @@ def _update_sums(low: Lowering, call: Call) -> None:
     _sums(low, call, "update_sums", ("p", "kept"))
 
 
+def _unit_sums(low: Lowering, call: Call) -> None:
+    x = low.plain(call, "x")
+    integers = [*_extent(x, slice(0, 1), call), x.shape[1], TERM_CODES[call.arguments["term"]]]
+    low.entry(call, "unit_sums", _floating(call, x), [x, low.made(call)], integers)
+
+
 def _reduction(low: Lowering, call: Call, name: str = "") -> None:
     x, axes = low.given(call, "x"), tuple(call.arguments["axes"])
     if axes and axes[-1] - axes[0] >= len(axes):  # they are not neighbours: those that are reduced go last
@@ -768,6 +775,7 @@ _LOWERINGS: dict[str, Callable[[Lowering, Call], None]] = {
     "rmsprop_update": _rmsprop,
     "gradient_sums": _gradient_sums,
     "update_sums": _update_sums,
+    "unit_sums": _unit_sums,
     **dict.fromkeys(("sum", "amax", "amin", "argmax", "argmin", "logsumexp"), _reduction),
     **dict.fromkeys(("softmax", "log_softmax", "softmax_backward", "log_softmax_backward"), _softmax),
     **dict.fromkeys(("random_bits", "random_uniform"), _draw),

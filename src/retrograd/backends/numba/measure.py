@@ -7,9 +7,11 @@ import numpy as np
 from ...kernels import measure as reference
 from ...kernels.measure import BLOCK, blocks
 from ...kernels.spec import Array
-from .jit import FLOATS, core, flat, plus
+from .jit import FLOATS, core, flat, inlined, plus, rows
 
-__all__ = ["gradient_sums", "update_sums"]
+__all__ = ["gradient_sums", "unit_sums", "update_sums"]
+
+TERM_CODES = {term: code for code, term in enumerate(reference.TERMS)}
 
 
 def gradient_sums(p: Array, g: Array, before: Array | None = None, block: int = BLOCK) -> tuple[Array, Array]:
@@ -25,6 +27,14 @@ def update_sums(p: Array, kept: Array, block: int = BLOCK) -> Array:
         return reference.update_sums.reference(p, kept, block)
     sums = np.empty((blocks(p.size, block), 1), p.dtype)
     update(flat(p), flat(kept), block, sums)
+    return sums
+
+
+def unit_sums(x: Array, term: str = "absolute") -> Array:
+    if x.dtype not in FLOATS:
+        return reference.unit_sums.reference(x, term)
+    sums = np.empty(x.shape[1], x.dtype)
+    units(rows(x), TERM_CODES[term], sums)
     return sums
 
 
@@ -53,3 +63,24 @@ def update(p, kept, block, sums):
         for i in range(b * block, min(p.size, (b + 1) * block)):
             total = plus(total, (p[i] - kept[i]) * (p[i] - kept[i]))
         sums[b, 0] = total
+
+
+@inlined
+def term_of(x, code, one, four):
+    """A number's term of reference.TERMS, by its place among them; one and four in its type."""
+    if code == 0:
+        return abs(x)
+    if code == 1:
+        return one if x > 0 else -one if x < 0 else x
+    return one - x * x if code == 2 else (x - x * x) * four
+
+
+@core
+def units(x, code, sums):
+    """The sums over the rows of x (rows, units)."""
+    one, four = x.dtype.type(1), x.dtype.type(4)
+    for k in range(sums.size):
+        sums[k] = 0
+    for i in range(len(x)):
+        for k in range(sums.size):
+            sums[k] += term_of(x[i, k], code, one, four)
