@@ -38,6 +38,7 @@ LOSSES = {
     "bce": lambda out, y: F.binary_cross_entropy_with_logits(out, (y > 0).to(y.dtype)),
     "probabilities": lambda out, y: F.cross_entropy(out, F.softmax(y, 1)),
     "by hand": lambda out, y: ((out - y) ** 2).mean() + 0.1 * (out.abs().sum(1) / out.shape[1]).mean(),
+    "sorted": lambda out, y: ((out.sort(1)[0] - y.sort(1)[0]) ** 2).mean() + rg.lgamma(out.abs() + 1.0).mean(),
     "joined": lambda out, y: (rg.cat([out, y], 1) * rg.cat([y, out.tanh()], 1)).square().mean(),
     "entropy": lambda out, y: -(F.softmax(out, 1) * F.log_softmax(y, 1)).sum(1).mean() + rg.logsumexp(out, 1).mean(),
 }
@@ -144,6 +145,17 @@ def test_a_slice_draws_and_joins_its_own_rows(backend: str) -> None:
     step = rg.compile(compiled.step, slice_rows=16)
     assert_close(compiled.run(step, 6), expected, case["dtype"])
     assert [s.rows for s in step.program.segments if s.rows] == [37]
+
+
+def test_what_a_backend_lacks_stands_apart(backend: str) -> None:
+    trainer = regression(loss="sorted", rows=40)
+    step = rg.compile(trainer.step, slice_rows=16)
+    step(trainer.x, trainer.y)
+    kernels = [[i.kernel for i in s.instructions] for s in step.program.segments if s.rows]
+    assert any("linear_backward" in k for k in kernels), "no layer runs on slices"
+    divided = {"c": "argsort, lgamma, polygamma", "numba": "argsort, take_along_axis", "numpy": ""}[backend]
+    assert divided in step.program.divided
+    assert ("pieces" in step.program.divided) == bool(divided)
 
 
 def regression(**options: Any) -> Trainer:

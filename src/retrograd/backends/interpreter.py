@@ -18,11 +18,9 @@ class Interpreter:
     Args:
         program: after its passes (a retrograd.program.Program).
         table: the backend's kernels, by name; the reference stands in for those it lacks.
-        reason: why the backend calls kernels one by one, where it usually does not.
     """
 
-    def __init__(self, program: Any, table: dict[str, Callable[..., Any]], reason: str = "") -> None:
-        self.reason = reason
+    def __init__(self, program: Any, table: dict[str, Callable[..., Any]]) -> None:
         self._program = program
         self._table = table
         arena, slices = np.zeros(program.arena_bytes, np.uint8), np.zeros(program.slice_bytes, np.uint8)

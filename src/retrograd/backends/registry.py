@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from ..kernels.spec import TABLE, activate
@@ -23,6 +23,18 @@ class BackendUnavailable(RuntimeError):
     """A backend that cannot run on this machine; the message says why and what would help."""
 
 
+class Unsupported(Exception):
+    """What in a program it is that a backend does not run in one call.
+
+    Attributes:
+        instruction: the call that it has no compiled form for; None where it is nothing of one call.
+    """
+
+    def __init__(self, reason: str, instruction: Any = None) -> None:
+        super().__init__(reason)
+        self.instruction = instruction
+
+
 class Backend:
     """A table of kernel implementations.
 
@@ -32,8 +44,9 @@ class Backend:
             NumPy reference.
         set_num_threads: called with the number of threads (>= 1) when the backend comes into force and when it changes.
         describe: facts for `retrograd info`, as word → value.
-        load_program: a Program → an object whose run(inputs, results, scalars) executes a step of it; by default
-            an Interpreter that calls the table's kernels one by one.
+        load_program: a Program → an object whose run(inputs, results, scalars) executes a step of it, or Unsupported;
+            by default an Interpreter that calls the table's kernels one by one.
+        compiles: the kernels that load_program has a compiled form for; None: it needs none.
     """
 
     def __init__(
@@ -43,6 +56,7 @@ class Backend:
         set_num_threads: Callable[[int], None],
         describe: Callable[[], dict[str, str]],
         load_program: Callable[[Any], Any] | None = None,
+        compiles: Collection[str] | None = None,
     ) -> None:
         unknown = table.keys() - TABLE.keys()
         if unknown:
@@ -52,6 +66,7 @@ class Backend:
         self.set_num_threads = set_num_threads
         self.describe = describe
         self.load_program = load_program or (lambda program: Interpreter(program, table))
+        self.compiles = compiles
 
 
 _loaded: dict[str, Backend | BackendUnavailable] = {}
@@ -89,8 +104,23 @@ def describe(name: str) -> dict[str, str]:
 
 
 def load_program(program: Any) -> Any:
-    """The program in the form that the backend in force runs: an object with run(inputs, results, scalars)."""
+    """The program in the form that the backend in force runs: an object with run(inputs, results, scalars).
+
+    Raises:
+        Unsupported: the backend does not run it in one call.
+    """
     return _in_force().load_program(program)
+
+
+def interpret(program: Any) -> Interpreter:
+    """The program as calls of the kernels in force, one after the other."""
+    return Interpreter(program, _in_force().table)
+
+
+def compiles(kernel: str) -> bool:
+    """Whether the backend in force runs the kernel within a program; else its call stands apart."""
+    known = _in_force().compiles
+    return known is None or kernel in known
 
 
 def _require(name: str) -> Backend:

@@ -211,7 +211,7 @@ class Program:
         results: the operands that the step returns, in order.
         scalars: numbers read at each call.
         segments: the instructions, cut into parts that run together.
-        interpreted: why the backend calls its kernels one by one, where it usually runs a program in one call.
+        divided: what the backend that runs it does not do in one call, and why; "" where it does.
         threads: gives how many threads share the batch of each segment, of the backend that runs the program.
         arena_bytes: the memory that the temporaries need together; slice_bytes: what those need, for each thread, that
             hold one slice of the batch at a time.
@@ -230,7 +230,7 @@ class Program:
         self.inputs = inputs
         self.results = results
         self.scalars = scalars
-        self.interpreted = ""
+        self.divided = ""
         self.threads: Callable[[], list[int]] = lambda: [1] * len(self.segments)
         self._tiled: list[Segment] = []
         self.arena_bytes = 0
@@ -271,8 +271,8 @@ class Program:
             f"{len(self.instructions)} calls, {total.flops:,} flops, {total.bytes:,} bytes read and written, "
             f"{self.arena_bytes:,} bytes of arena, {self.slice_bytes:,} for each thread's slice"
         )
-        if self.interpreted:
-            lines.append(f"its kernels are called one by one; {self.interpreted}")
+        if self.divided:
+            lines.append(self.divided)
         return "\n".join(lines)
 
 

@@ -14,6 +14,7 @@ from ..kernels.spec import Array, revision
 from ..tensor import Tensor
 from .containers import map_arrays
 from .ir import HELD, RESULT, TEMPORARY, Operand, Program, c_strides
+from .pieces import load
 from .trace import Traced, Tracer
 
 COPIED = 4096
@@ -83,9 +84,9 @@ class Plan:
         return [a.copy() if id(a) in written or id(a.base) in written else a for a in arrays]
 
     def _load(self) -> None:
-        self.loaded = registry.load_program(self.program)
+        self.loaded = load(self.program)
         self.program.threads = self.loaded.threads
-        self.program.interpreted = getattr(self.loaded, "reason", "")
+        self.program.divided = self.loaded.reason
         self._backend = registry.current()
 
     def numbers(self) -> list[Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..backends.registry import compiles
 from ..kernels import elementary
 from .ir import TEMPORARY, Buffer, Instruction, Operand, Program, Rows, Segment
 
@@ -125,7 +126,9 @@ def _slice_rows(segment: Segment, asked: int | None) -> int:
 def _rows(instruction: Instruction, batch: int, batched: set[int]) -> Rows | None:
     """How the call takes part in slices of the batch; None where it cannot."""
     rule = _RULES.get(instruction.kernel)
-    return None if rule is None else rule(instruction, batch, lambda o: o.buffer.number in batched)
+    if rule is None or not compiles(instruction.kernel):
+        return None
+    return rule(instruction, batch, lambda o: o.buffer.number in batched)
 
 
 def _leads(operand: Operand | None, batch: int) -> bool:

@@ -51,8 +51,8 @@ def load() -> Backend:
     table = {}
     for family in FAMILIES:
         table.update(importlib.import_module(f".{family}", __name__).KERNELS)
-    from .program import loader
+    from .program import COMPILED, Loaded
 
     with contextlib.suppress(ImportError):
         importlib.import_module(".threadpool", __name__)  # which threadpoolctl is told of, where it is installed
-    return Backend("c", table, lib.rg_set_num_threads, describe, loader(table))
+    return Backend("c", table, lib.rg_set_num_threads, describe, Loaded, COMPILED)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ...kernels import elementary
 from ...kernels.measure import BLOCK
-from ..interpreter import Arrays, Interpreter
+from ..interpreter import Arrays
+from ..registry import Unsupported
 from .activation import ACTIVATIONS
 from .measure import TERM_CODES
 from .native import NULL, ffi, lib, out_of_memory, pointer
@@ -30,12 +31,6 @@ _LOSSES = {f"{name}_loss": getattr(lib, f"RG_{name.upper()}") for name in ("mse"
 _OPERANDS, _NUMBERS, _AXES = 7, 6, 6
 _WHOLE = ("step", "key", "offset")
 """Numbers that are whole; a step count is signed, the others are not."""
-
-log = logging.getLogger("retrograd")
-
-
-class Unsupported(Exception):
-    """A program that C does not run; the message says which call of it, and why."""
 
 
 class View(NamedTuple):
@@ -351,6 +346,15 @@ _ENCODERS: dict[str, Encoder] = {
 # The program's parts as C structs
 
 
+@contextmanager
+def _blaming(instruction: Any) -> Iterator[None]:
+    """Says of an Unsupported which call it is about."""
+    try:
+        yield
+    except Unsupported as reason:
+        raise Unsupported(str(reason), instruction) from None
+
+
 class Constant:
     """Memory that the encoding itself brings; stands for a Buffer."""
 
@@ -388,8 +392,9 @@ class Source:
         segments = [self._segment(s) for s in program.segments]
         encoded = [e for calls in segments for e in calls]
         instructions = ffi.new("rg_instruction[]", max(1, len(encoded)))
-        for to, e in zip(instructions, encoded, strict=False):
-            self._instruction(to, e)
+        for to, (origin, e) in zip(instructions, encoded, strict=False):
+            with _blaming(origin):
+                self._instruction(to, e)
         slices = ffi.new("rg_segment[]", max(1, len(segments)))
         for to, s, calls in zip(slices, program.segments, segments, strict=False):
             to.instructions, to.rows, to.slice_rows = len(calls), s.rows, s.slice_rows
@@ -412,16 +417,17 @@ class Source:
         )
         self._parts = buffers, instructions, slices
         self.scalars = "=" + "".join(self._kinds)
-        self.opcodes = [e.opcode for e in encoded]
+        self.opcodes = [e.opcode for _, e in encoded]
 
-    def _segment(self, segment: Any) -> list[Encoded]:
-        encoded: list[Encoded] = []
+    def _segment(self, segment: Any) -> list[tuple[Any, Encoded]]:
+        encoded: list[tuple[Any, Encoded]] = []
         for instruction in segment.instructions:
             encoder = _ENCODERS.get(instruction.kernel)
             if encoder is None:
-                raise Unsupported(f"{instruction.kernel} is not among its instructions")
+                raise Unsupported(instruction.kernel, instruction)
             rules = segment.row_rules[instruction] if segment.rows else None
-            encoded += encoder(Call(instruction, rules))
+            with _blaming(instruction):
+                encoded += ((instruction, e) for e in encoder(Call(instruction, rules)))
         return encoded
 
     def _buffers(self) -> Any:
@@ -601,14 +607,5 @@ class Loaded:
             )
 
 
-def loader(table: dict[str, Callable[..., Any]]) -> Callable[[Any], Any]:
-    """What loads a Program: in C, or, where C does not run all of its calls, as calls of the table's kernels."""
-
-    def load(program: Any) -> Any:
-        try:
-            return Loaded(program)
-        except Unsupported as reason:
-            log.debug("compiled step: its kernels are called one by one, because C does not run it: %s", reason)
-            return Interpreter(program, table, f"C does not run it: {reason}")
-
-    return load
+COMPILED = _ENCODERS.keys()
+"""The kernels that programs may call."""

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...kernels.elementary import BINARY, UNARY
+from ..registry import Unsupported
 
 BOOL = np.dtype(bool)
 
@@ -33,10 +34,6 @@ class View(NamedTuple):
     shape: tuple[int, ...]
     strides: tuple[int, ...]
     batch: int | None
-
-
-class Unsupported(Exception):
-    """Why a program cannot be compiled here."""
 
 
 class Number(NamedTuple):

@@ -13,8 +13,9 @@ import numpy as np
 
 from ...kernels import precision
 from ...kernels.spec import TABLE, Array
+from ..registry import Unsupported
 from . import elementwise, generated, product
-from .elementwise import Loop, Number, Unsupported, View
+from .elementwise import Loop, Number, View
 from .jit import FLOATS
 from .loss import _scale
 from .measure import TERM_CODES
@@ -378,7 +379,10 @@ class Lowering:
             self._depth = 3
             self.line(f"count = min(table[{most}], table[{stop}] - first)")
         for instruction in segment.instructions:
-            self._lower(Call(instruction, segment))
+            try:
+                self._lower(Call(instruction, segment))
+            except Unsupported as reason:
+                raise Unsupported(str(reason), instruction) from None
         self.flush()
         self._depth = 1
         if segment.rows and self._shares:
@@ -391,7 +395,7 @@ class Lowering:
         elif call.kernel in _LOWERINGS:
             _LOWERINGS[call.kernel](self, call)
         else:
-            raise Unsupported(f"the kernel {call.kernel}")
+            raise Unsupported(call.kernel)
         for target, part in self._sums:
             self._add(call, target, part)
         self._sums = []
@@ -784,3 +788,6 @@ _LOWERINGS: dict[str, Callable[[Lowering, Call], None]] = {
     "index_add": _index_add,
     "concatenate": _concatenate,
 }
+
+COMPILED = elementwise.KERNELS | _LOWERINGS.keys()
+"""The kernels that programs may call."""

@@ -6,32 +6,18 @@ are in the table. So a program of other shapes is the same text, and the machine
 
 from __future__ import annotations
 
-import logging
 import struct
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ...kernels.spec import Array
-from ..interpreter import Arrays, Interpreter
+from ..interpreter import Arrays
 from . import generated, parallel
-from .elementwise import Unsupported
 from .entries import add_sums, begin_step, run_segment, run_steps
 from .lowering import LEAST_ROWS, Lowering
 
 _NO_ORDER = np.empty(0, np.int64)
-_log = logging.getLogger("retrograd")
-
-
-def load_program(program: Any, table: dict[str, Callable[..., Any]]) -> CompiledProgram | Interpreter:
-    """The program (a retrograd.program.Program) as one compiled function, or, where it calls something that none
-    stands for here, an Interpreter over the backend's table."""
-    try:
-        return CompiledProgram(program)
-    except Unsupported as reason:
-        _log.debug("numba: the kernels of this program are called one by one, because it has %s", reason)
-        return Interpreter(program, table, f"Numba does not run it: {reason}")
 
 
 class CompiledProgram:
