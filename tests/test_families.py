@@ -78,6 +78,8 @@ CASES = [
     case("sort", X, descending=True),
     case("topk", X, k=2, dim=0),
     case("kthvalue", X, k=2),
+    case("max", X, dim=1),
+    case("min", X, dim=0, keepdim=True),
     case("gather", X, dim=0, index=INDEX),
     case("take_along_axis", X, indices=INDEX, dim=0),
     Case("scatter_add", lambda x, y: rg.scatter_add(x, 0, INDEX, y), (X, Y)),

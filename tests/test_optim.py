@@ -280,6 +280,15 @@ def test_bad_parameters_are_refused():
             optim.SGD(given)
 
 
+def test_options_are_numbers():
+    for rate in (rg.tensor(0.1), "0.1"):
+        with pytest.raises(TypeError, match="expected a number"):
+            optim.SGD([rg.ones(1, requires_grad=True)], lr=rate)
+    optimizer = optim.SGD([rg.ones(1, requires_grad=True)], lr=np.float32(0.1))
+    with pytest.raises(TypeError, match="expected a number"):
+        optimizer.param_groups[0]["lr"] = rg.tensor(0.1)
+
+
 def test_a_state_dict_that_does_not_fit_changes_nothing():
     p, q = rg.ones(2, requires_grad=True), rg.ones(3, requires_grad=True)
     opt = optim.SGD([p, q], lr=0.5, momentum=0.9)

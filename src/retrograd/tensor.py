@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import dtypes
-from .kernels.spec import Array, revise
+from .kernels.spec import Array, active, revise
 from .tape import Cotangents, Node, RemovableHandle, set_grad_enabled, state, sweep
 
 
@@ -165,7 +165,13 @@ class Tensor:
 
     def tolist(self) -> Any:
         """The elements as nested lists of Python numbers."""
-        return self.array.tolist()
+        return self._numbers().tolist()
+
+    def _numbers(self) -> Array:
+        """The array, for Python to read."""
+        if state.kernels is not active:
+            state.kernels.look(self.array)
+        return self.array
 
     def _one(self, name: str) -> Array:
         if self.array.size != 1:
@@ -173,7 +179,7 @@ class Tensor:
                 f"{name}: a tensor of shape {self.shape} has {self.size} elements, expected one; "
                 "reduce it first, with any(), all(), sum() …"
             )
-        return self.array.reshape(())
+        return self._numbers().reshape(())
 
     __hash__ = object.__hash__
 
@@ -182,7 +188,10 @@ class Tensor:
 
     def __repr__(self) -> str:
         prefix = f"{self._constructor}("
-        values = np.array2string(self.array, separator=", ", prefix=prefix, precision=4, threshold=1000)
+        if isinstance(self.array, np.ndarray):
+            values = np.array2string(self.array, separator=", ", prefix=prefix, precision=4, threshold=1000)
+        else:
+            values = f"..., shape={self.shape}"  # it stands for an array whose numbers are not known yet
         if self.size == 0:
             values = f"[], shape={self.shape}"
         facts = [values]
@@ -209,7 +218,7 @@ class Tensor:
                 f"numpy: the tensor of shape {self.shape} requires grad, and NumPy cannot record; "
                 "use tensor.detach().numpy()"
             )
-        return np.asarray(self.array)  # what stands for an array while a step is traced refuses here
+        return np.asarray(self._numbers())  # what stands for an array while a step is traced refuses here
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         array = self.numpy()
@@ -266,6 +275,13 @@ class Tensor:
 
     @data.setter
     def data(self, value: Tensor) -> None:
+        if not isinstance(value, Tensor):
+            raise TypeError(f"data: expected a Tensor, got {type(value).__name__}; rg.as_tensor() makes one")
+        if isinstance(self.array, np.ndarray) and not isinstance(value.array, np.ndarray):
+            raise RuntimeError(
+                f"data: a tensor of shape {self.shape} cannot be given values that are not known yet, while a step is "
+                "traced; write them into its memory, with copy_() under rg.no_grad()"
+            )
         self.array = value.array
         self.changed()
         revise()
@@ -326,7 +342,8 @@ class Tensor:
         if not self._requires_grad:
             raise RuntimeError(
                 f"backward: the tensor of shape {self.shape} does not require grad and nothing was recorded for it; "
-                "set requires_grad=True on the leaves before the forward pass, and run it outside no_grad()"
+                "set requires_grad=True on the leaves before the forward pass, and run it outside no_grad(). What a "
+                "compiled step returns has no history: call backward() inside the step"
             )
         seed = cotangent_of("backward", self, gradient)
         algebra = algebra_of(create_graph)

@@ -380,8 +380,7 @@ class Module:
 def clear_gradients(parameters: Iterator[Tensor] | list[Tensor], set_to_none: bool) -> None:
     """Set gradients to None, or those that there are to zeros."""
     parameters = list(parameters)
-    if set_to_none:
-        state.kernels.clear(parameters)
+    (state.kernels.clear if set_to_none else state.kernels.ask)(parameters)
     for p in parameters:
         if set_to_none:
             p.grad = None

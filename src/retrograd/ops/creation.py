@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import dtypes
 from ..kernels.spec import Array
+from ..tape import state
 from ..tensor import Tensor, _floating
 
 Shape = int | Sequence[int]
@@ -17,7 +18,7 @@ Shape = int | Sequence[int]
 def _made(array: Array, requires_grad: bool) -> Tensor:
     if requires_grad:
         _floating("requires_grad", array.dtype)
-    return Tensor(array, requires_grad)
+    return Tensor(state.kernels.new(array), requires_grad)
 
 
 def _dtype(dtype: Any) -> np.dtype:
@@ -30,6 +31,14 @@ def _shape(sizes: tuple[Any, ...]) -> tuple[int, ...]:
 
 def _array_of(name: str, data: Any, dtype: Any = None) -> Array:
     """An array over data's memory where that is possible; of the dtype, or of data's own where it is None."""
+    array = _converted(name, data, dtype)
+    given = data.array if isinstance(data, Tensor) else data
+    if array is not given and isinstance(given, np.ndarray):
+        state.kernels.look(given)
+    return array
+
+
+def _converted(name: str, data: Any, dtype: Any) -> Array:
     if isinstance(data, Tensor):
         return data.array if dtype is None else data.array.astype(dtypes.supported(dtype, name), copy=False)
     if hasattr(data, "__dlpack__") and not isinstance(data, (np.ndarray, np.generic)):
@@ -74,7 +83,10 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
         tensor([[1., 2.],
                 [3., 4.]], dtype=float64)
     """
-    return _made(np.array(_array_of("tensor", data, dtype), order="C"), requires_grad)
+    array = _array_of("tensor", data, dtype)
+    if isinstance(data, (Tensor, np.ndarray)):
+        state.kernels.look(array)
+    return _made(np.array(array, order="C"), requires_grad)
 
 
 def as_tensor(data: Any, dtype: Any = None) -> Tensor:
@@ -139,7 +151,7 @@ def arange(start: float, end: float | None = None, step: float = 1, dtype: Any =
         dtype = dtypes.get_default_dtype() if floating else dtypes.int64
     if step == 0:
         raise ValueError("arange: step is 0")
-    return Tensor(np.arange(start, end, step, dtype=dtypes.supported(dtype)))
+    return _made(np.arange(start, end, step, dtype=dtypes.supported(dtype)), False)
 
 
 def linspace(start: float, end: float, steps: int, dtype: Any = None, requires_grad: bool = False) -> Tensor:

@@ -6,6 +6,7 @@ import builtins
 
 import numpy as np
 
+from ..tape import state
 from ..tensor import Tensor
 from .along import _add_along_axis, _take_along_axis
 from .arrange import at
@@ -143,6 +144,7 @@ def index_add(x: Operand, dim: int, index: Operand, source: Operand, alpha: floa
         raise ValueError(f"index_add: source has shape {source.shape}, expected {expected}")
     added = source * alpha if alpha != 1 else source
     if has_numbers(places.array):
+        state.kernels.look(places.array)
         return x + _index_add(added, key=_kept(at(axis, places.array)), shape=x.shape)
     along = broadcast_to(reshape(places, *(-1 if i == axis else 1 for i in range(x.ndim))), added.shape)
     return x + _add_along_axis(added, along, axis=axis, size=x.shape[axis])

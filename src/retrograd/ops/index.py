@@ -13,6 +13,7 @@ from ..kernels.spec import Array
 from ..tape import Node, state
 from ..tensor import Tensor
 from . import along
+from .elementwise import where
 from .rule import Op, Operand, as_tensor_operand, method
 from .shape import broadcast_to, permute, reshape, sum_to
 
@@ -79,6 +80,7 @@ def _plain(key: Any) -> Any:
     if isinstance(key, np.ndarray):
         if key.dtype.kind not in "iub":
             raise IndexError(f"index: an array of {key.dtype} cannot index; expected integers or booleans")
+        state.kernels.look(key)
         if key.ndim == 0 and key.dtype.kind != "b":
             return int(key)
     return key
@@ -103,7 +105,10 @@ def _at_unknown(x: Tensor, parts: tuple[Any, ...]) -> Tensor:
         IndexError: a boolean array without numbers, whose number of elements would not be known; too many parts.
     """
     if any(hasattr(p, "dtype") and p.dtype.kind == "b" for p in parts):
-        raise IndexError("a boolean array cannot index beside, or as, a tensor whose value is not known yet")
+        raise IndexError(
+            "a boolean array cannot index beside, or as, a tensor whose value is not known yet, because the result's "
+            "shape would not be known; use rg.where(), or multiply by the mask"
+        )
     at = next((n for n, part in enumerate(parts) if part is Ellipsis), len(parts))
     missing = x.ndim - sum(part is not None and part is not Ellipsis for part in parts)
     if missing < 0:
@@ -234,9 +239,28 @@ def become(x: Tensor, result: Tensor, name: str, written: Tensor | None = None) 
     return x
 
 
+def _overwritten_at_unknown(x: Tensor, key: Any, values: Tensor) -> Tensor:
+    """x with one value in place of what stands where a boolean array holds, which has no numbers yet.
+
+    Raises:
+        IndexError: the key is another, or there are more values, whose places would not be known.
+    """
+    if isinstance(key, tuple) or key.dtype.kind != "b" or key.shape != x.shape[: key.ndim] or values.size != 1:
+        raise IndexError(
+            "setitem: at indices that are not known yet only one value can be set, where a boolean array holds whose "
+            f"axes are the tensor's first; the tensor's shape is {x.shape}, the values' {values.shape}; use rg.where() "
+            "or index_add()"
+        )
+    mask = reshape(Tensor(key), *key.shape, *(1,) * (x.ndim - key.ndim))
+    return where(mask, reshape(values.to(x.dtype), ()), x.clone())
+
+
 def _setitem(x: Tensor, key: Any, values: Operand) -> None:
     key = _plain(key)
     values = as_tensor_operand("setitem", values, x)
+    if not all(map(has_numbers, key if isinstance(key, tuple) else (key,))):
+        become(x, _overwritten_at_unknown(x, key, values), "setitem", values)
+        return
     if x.edge is not None and x.edge[0].op is _stale and x.edge[0]["through"]() is values:
         x._requires_grad, x.edge = x.edge[0]["before"]
     array = x.writable("setitem")

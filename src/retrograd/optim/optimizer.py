@@ -27,12 +27,19 @@ class Group(dict[str, Any]):
     """A parameter group: its options by name. Compiled steps read them again after one was set."""
 
     def __setitem__(self, name: str, value: Any) -> None:
+        require_number(name, value)
         super().__setitem__(name, value)
         revise()
 
     def update(self, *args: Any, **options: Any) -> None:
         super().update(*args, **options)
         revise()
+
+
+def require_number(name: str, value: Any) -> None:
+    """Raise TypeError where an option is a tensor or a text: kernels take numbers."""
+    if isinstance(value, (Tensor, str)):
+        raise TypeError(f"optimizer: {name} is {value!r}, expected a number; a tensor's is tensor.item()")
 
 
 class Optimizer:
@@ -104,13 +111,17 @@ class Optimizer:
         params = [given] if isinstance(given, Tensor) else list(given)
         for i, p in enumerate(params):
             if not isinstance(p, Tensor):
-                raise TypeError(f"{self._name}: parameter {i} is a {type(p).__name__}, expected a Tensor")
+                raise TypeError(
+                    f"{self._name}: parameter {i} is a {type(p).__name__}, expected a Tensor; pass module.parameters()"
+                )
             if not p.is_leaf:
                 raise ValueError(f"{self._name}: can't optimize a non-leaf Tensor: parameter {i}, {p.grad_fn}")
         known = {p for group in self.param_groups for p in group["params"]}
         if len(set(params)) != len(params) or known.intersection(params):
             raise ValueError(f"{self._name}: some parameters appear twice, or in more than one group")
         group = Group({**self.defaults, **param_group, "params": params})
+        for name, value in group.items():
+            require_number(name, value)
         self.check(group)
         self.param_groups.append(group)
         revise()
@@ -147,7 +158,7 @@ class Optimizer:
             self.update(group, ready)
             for p, w, _ in ready:
                 if w is not p.array:
-                    np.copyto(p.array, w)
+                    thread.kernels.assign(p.array, w)
                 p.changed()
         for hook in list(_post_hooks.values()):
             hook(self)
@@ -165,6 +176,7 @@ class Optimizer:
         ready = []
         maximize = group["maximize"]
         thread.kernels.hold(group["params"])
+        thread.kernels.ask(group["params"])
         for p in group["params"]:
             if p.grad is None:
                 continue
@@ -177,7 +189,7 @@ class Optimizer:
             if not w.flags.carray:
                 if not w.flags.writeable:
                     raise RuntimeError(f"{self._name}: a parameter of shape {w.shape} is over read-only memory")
-                w = w.copy(order="C")
+                w = thread.kernels.copy(w)
             if maximize:
                 g = thread.kernels.negative(g)
             ready.append((p, w, g if g.flags.carray else thread.kernels.copy(g)))

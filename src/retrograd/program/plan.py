@@ -15,7 +15,7 @@ from ..tensor import Tensor
 from .containers import map_arrays
 from .ir import HELD, RESULT, TEMPORARY, Operand, Program, c_strides
 from .pieces import load
-from .trace import Traced, Tracer
+from .trace import Traced, Tracer, memory_of
 
 COPIED = 4096
 """A result of up to so many elements is made in one place, which the backend has to be told once, and copied."""
@@ -31,6 +31,7 @@ class Plan:
         gradients: the leaves whose grad the step makes, each with the tensor that holds it from step to step.
 
     Attributes:
+        filled: the leaves whose grad the step makes.
         written: the ids of the arrays outside the step that its program changes.
         loaded: the program as the backend in force runs it.
         pace: seconds that a step took lately, where many ran in one call; infinite before.
@@ -44,15 +45,18 @@ class Plan:
         self._host_calls = tracer.host_calls
         leaves = list(tracer.leaves.values())
         self._memory = [(t, t.array) for t in leaves]
-        written = {id(o.buffer.array) for i in program.instructions for o in i.written() if o.buffer.role == HELD}
-        made = {id(leaf) for leaf, _ in gradients}
+        changed = [o.buffer.array for i in program.instructions for o in i.written() if o.buffer.role == HELD]
+        written = {id(a) for array in changed if array is not None for a in (array, memory_of(array))}
+        self.filled = [leaf for leaf, _ in gradients]
+        made = tracer.asked.union(map(id, self.filled))
         self.written = frozenset(written)
         self._entry_grads = [
             (t, g)
             for t, g in tracer.entry_grads
-            if id(t) not in tracer.cleared and (id(t) in made or (g is not None and id(g.array) in written))
+            if id(t) not in tracer.cleared and (id(t) in made if g is None else id(g.array) in tracer.held)
         ]
-        self._versions = [t._version for t in leaves if id(t.array) in written]
+        self._looked_at = tracer.require_unchanged(self.written)
+        self._versions = [t._version for t in leaves if id(t.array) in written or id(memory_of(t.array)) in written]
         self._lock = threading.Lock()  # one arena, one place for results
         self._acquire, self._release = self._lock.acquire, self._lock.release
         self.pace = math.inf
@@ -74,6 +78,8 @@ class Plan:
             self._revision = revision[0]
             if self._backend != registry.current():
                 self._load()
+        if self._looked_at and not all(array.tobytes() == numbers for array, numbers in self._looked_at):
+            return False
         return not self._entry_grads or all(t.grad is g for t, g in self._entry_grads)
 
     def apart(self, arrays: list[Array] | None) -> Any:

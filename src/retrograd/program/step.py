@@ -175,7 +175,7 @@ class CompiledStep:
             del self._plans[oldest]
 
     def _trace(self, args: Any, kwargs: Any) -> Plan:
-        tracer = Tracer()
+        tracer = Tracer((leaf, leaf.grad) for plans in self._plans.values() for p in plans for leaf in p.filled)
         inputs: list[Operand] = []
 
         def traced(value: Any) -> Tensor:

@@ -9,19 +9,20 @@ from __future__ import annotations
 import functools
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..kernels.precision import get_matmul_precision
-from ..kernels.spec import TABLE, Kernel, Spec
+from ..kernels.spec import TABLE, Kernel, Spec, active
 from ..ops.rule import Number
+from ..tape import state
 from ..tensor import Tensor
 from .ir import CONSTANT, HELD, INPUT, TEMPORARY, Buffer, Instruction, Operand, Scalar, c_strides
 
-_PACKAGE = str(Path(__file__).parent.parent)
+_LIBRARIES = (str(Path(__file__).parent.parent), str(Path(np.__file__).parent))
 
 
 class TraceError(RuntimeError):
@@ -30,11 +31,17 @@ class TraceError(RuntimeError):
 
 def user_line() -> str:
     """Where in the user's code the trace is, as file:line: code."""
-    frames = [f for f in traceback.extract_stack(sys._getframe(1)) if not f.filename.startswith(_PACKAGE)]
+    frames = [f for f in traceback.extract_stack(sys._getframe(1)) if not f.filename.startswith(_LIBRARIES)]
     return f"{frames[-1].filename}:{frames[-1].lineno}: {frames[-1].line}" if frames else "?"
 
 
 def _refuse(what: str) -> TraceError:
+    if state.kernels is active:
+        return TraceError(
+            f"compile: {what} of a tensor that was made while a step was traced, at {user_line()}; it stands for what "
+            "the step calculates, and has no value outside of it. Return it from the step; or keep a tensor outside, "
+            "and write into it in the step, with copy_() or add_() under rg.no_grad()"
+        )
     return TraceError(
         f"compile: {what} of a tensor whose value is not known yet, at {user_line()}; while a step is traced, "
         "tensors have shapes but no numbers. Return the tensor from the step and look at it outside; for a branch use "
@@ -150,23 +157,43 @@ def _sliced(x: Operand, key: Any) -> Operand:
     return Operand(x.buffer, offset, tuple(shape), tuple(strides))
 
 
+def memory_of(array: np.ndarray) -> np.ndarray:
+    """The array that owns the memory of this one, or the nearest to it that is an array."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
+def _strides(array: np.ndarray) -> tuple[int, ...]:
+    return c_strides(array.shape) if array.flags.c_contiguous else tuple(s // array.itemsize for s in array.strides)
+
+
 VIEWS = ("reshape", "transpose", "broadcast_to", "slice_view")
 """Kernels that only look at memory another way: no call is written down for them."""
 
 
 class Tracer:
-    """A kernel table that writes calls down. `tracer.name(…)` for each kernel of the vocabulary."""
+    """A kernel table that writes calls down. `tracer.name(…)` for each kernel of the vocabulary.
 
-    def __init__(self) -> None:
+    Args:
+        gradients: leaves that the step may ask for, each with its grad as the step begins; those of other leaves are
+            taken to be what they are when the step first meets them.
+    """
+
+    def __init__(self, gradients: Iterable[tuple[Tensor, Tensor | None]] = ()) -> None:
+        self.first_grads = {id(leaf): grad for leaf, grad in gradients}
         self.instructions: list[Instruction] = []
         self.buffers: list[Buffer] = []
         self.scalars: list[Scalar] = []
         self.reads: list[tuple[Callable[[], Any], int]] = []
         self.host_calls: list[tuple[Callable[[], Any], int]] = []
         self.host_scalars: list[Scalar] = []
-        self.held: dict[int, tuple[Tensor | np.ndarray, Buffer]] = {}
+        self.held: dict[int, tuple[Tensor | np.ndarray, Operand]] = {}
+        self.made_here: dict[int, np.ndarray] = {}
+        self.looked_at: dict[int, tuple[np.ndarray, bytes, str]] = {}
         self.leaves: dict[int, Tensor] = {}
         self.cleared: set[int] = set()
+        self.asked: set[int] = set()
         self.guards: list[tuple[Callable[[], Any], Any]] = []
         self.guard(get_matmul_precision)
         self.entry_grads: list[tuple[Tensor, Tensor | None]] = []
@@ -201,12 +228,51 @@ class Tracer:
         for t in tensors:
             if t is None or isinstance(t, Number) or t.edge is not None or type(t.array) is not np.ndarray:
                 continue
+            if id(t.array) in self.made_here:
+                if t.requires_grad:  # a leaf of the step's own, at each call another
+                    t.array = self.copy(t.array)
+                continue
             if id(t) not in self.leaves:
                 self.leaves[id(t)] = t
                 self._outside(t.array, HELD, t)
                 self.guard(functools.partial(getattr, t, "requires_grad"))
                 if t.requires_grad:
-                    self.entry_grads.append((t, t.grad))
+                    self.entry_grads.append((t, self.first_grads.get(id(t), t.grad)))
+
+    def new(self, array: np.ndarray) -> np.ndarray:
+        """The step has made this array: it starts with the same numbers at each call."""
+        self.made_here[id(array)] = array
+        return array
+
+    def look(self, array: Any) -> None:
+        """Python reads these numbers: the trace is good only while they are the same."""
+        if isinstance(array, np.ndarray) and array.flags.writeable and id(array) not in self.looked_at:
+            self.looked_at[id(array)] = array, array.tobytes(), user_line()
+
+    def require_unchanged(self, written: frozenset[int]) -> list[tuple[np.ndarray, bytes]]:
+        """The arrays outside that Python read, each with its bytes.
+
+        Raises:
+            TraceError: the step changes one of them.
+        """
+        for key, (array, _, line) in self.looked_at.items():
+            base = id(array if array.base is None else array.base)
+            if key in written or base in written or self.is_rewritten(array):
+                raise TraceError(
+                    f"compile: the value of a tensor of shape {array.shape} is read, at {line}, which the step "
+                    "changes; read it outside of the step, and pass what was read as an argument"
+                )
+        return [(a, numbers) for key, (a, numbers, _) in self.looked_at.items() if key not in self.made_here]
+
+    def is_rewritten(self, array: np.ndarray) -> bool:
+        """Whether the step has made this array, and changed it since."""
+        return id(array) in self.made_here and id(array) in self.held and self.held[id(array)][1].buffer.array is None
+
+    def ask(self, tensors: Any) -> None:
+        """Whether these have gradients decides what follows."""
+        tensors = [t for t in tensors if t.requires_grad]
+        self.hold(tensors)
+        self.asked.update(map(id, tensors))
 
     def clear(self, tensors: Any) -> None:
         """The gradients of these were dropped inside the step: what they were before it does not matter."""
@@ -224,31 +290,41 @@ class Tracer:
         self.guards.append((read, read()))
 
     def _outside(self, array: np.ndarray, role: str, owner: Tensor | np.ndarray) -> Operand:
-        found = self.held.get(id(array))
-        if found is None:
-            flat = array if array.flags.c_contiguous else None
-            if flat is None:
+        """The operand of an array that lives outside. Arrays that are views of one memory are views of one buffer."""
+        if id(array) in self.held:
+            return self.held[id(array)][1]
+        memory = memory_of(array)
+        flat = memory if memory.flags.c_contiguous else memory.T
+        if not flat.flags.c_contiguous or flat.dtype != array.dtype:
+            memory = flat = array
+            if not array.flags.c_contiguous:
                 raise TraceError(
-                    f"compile: a tensor of shape {array.shape} that the step holds on to is not contiguous; clone() it"
+                    f"compile: the memory of an array of shape {array.shape} that the step holds on to is not of one "
+                    "piece; clone() it"
                 )
-            buffer = self.buffer(array.size, array.dtype, role, array)
-            found = self.held[id(array)] = (owner, buffer)
-        return Operand(found[1], 0, array.shape, c_strides(array.shape))
+        if id(memory) not in self.held:
+            if array.flags.c_contiguous and array.size == flat.size:
+                flat = array  # the name by which others know all of this memory
+            buffer = self.buffer(flat.size, flat.dtype, role, flat)
+            self.held[id(memory)] = memory, Operand(buffer, 0, memory.shape, _strides(memory))
+        buffer = self.held[id(memory)][1].buffer
+        begin = array.__array_interface__["data"][0] - memory.__array_interface__["data"][0]
+        operand = Operand(buffer, begin // array.itemsize, array.shape, _strides(array))
+        self.held[id(array)] = owner, operand
+        return operand
 
     def operand(self, value: Any) -> Operand:
         """The operand that an argument of a kernel stands for."""
         if isinstance(value, Traced):
+            buffer = value.operand.buffer
+            if buffer.number >= len(self.buffers) or self.buffers[buffer.number] is not buffer:
+                raise TraceError(
+                    f"compile: a tensor that was made while a step was traced is used in another trace, at "
+                    f"{user_line()}; it has no value outside of its step. Return it from there, and pass it to the "
+                    "other step; or keep a tensor outside, and write into it, with copy_() under rg.no_grad()"
+                )
             return value.operand
         array = np.asarray(value)
-        if id(array) not in self.held:
-            base = array
-            while isinstance(base.base, np.ndarray):
-                base = base.base
-            if id(base) in self.held and base.flags.c_contiguous:  # a view of memory that is held
-                start = (array.__array_interface__["data"][0] - base.__array_interface__["data"][0]) // base.itemsize
-                strides = tuple(s // array.itemsize for s in array.strides)
-                return Operand(self.held[id(base)][1], start, array.shape, strides)
-            array = np.ascontiguousarray(array).reshape(array.shape)
         return self._outside(array, CONSTANT, array)
 
     # Calls
@@ -287,10 +363,21 @@ class Tracer:
         writes = tuple(call[name] for name in kernel.mutates if call.get(name) is not None)
         for operand in writes:
             if operand.buffer.role == CONSTANT:
-                operand.buffer.role = HELD  # not constant after all: memory of an optimizer, say
+                self._is_written(operand.buffer)
         self.instructions.append(Instruction(kernel.name, call, outputs, writes))
         made = tuple(None if o is None else Traced(o) for o in outputs)
         return made[0] if isinstance(spec, Spec) else made if specs else None
+
+    def _is_written(self, buffer: Buffer) -> None:
+        """A constant that is none after all: memory of an optimizer, say, or what the step has made to write to."""
+        start = buffer.array
+        if id(start) not in self.made_here:
+            buffer.role = HELD
+            return
+        buffer.role, buffer.array = TEMPORARY, None
+        whole = Operand(self.buffer(buffer.size, buffer.dtype, CONSTANT, start), 0, (buffer.size,), (1,))
+        begin = Instruction("copy", {"x": whole}, (whole._replace(buffer=buffer),), ())
+        self.instructions.insert(0, begin)
 
     def _temporary(self, spec: Spec) -> Operand:
         shape = tuple(int(n) for n in spec.shape)

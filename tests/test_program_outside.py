@@ -1,0 +1,216 @@
+"""What a compiled step finds outside, and what it makes itself, is at each call what it is in eager mode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+import retrograd as rg
+from retrograd import nn, optim
+from retrograd.program import TraceError
+
+X = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)
+
+
+class World(NamedTuple):
+    """A step, and what happens after each call of it."""
+
+    step: Callable[[rg.Tensor], Any]
+    change: Callable[[int], Any] = lambda call: None
+
+
+def closed_over(array: Any, use: Callable[[rg.Tensor, Any], Any]) -> World:
+    """A step that finds an array outside, whose numbers change."""
+
+    def change(call: int) -> None:
+        numbers = array.array if isinstance(array, rg.Tensor) else array
+        numbers[...] = np.roll(numbers, 1) if numbers.dtype.kind == "b" else numbers[::-1].copy()
+
+    return World(lambda x: use(x, array), change)
+
+
+def accumulators() -> World:
+    def step(x: rg.Tensor) -> Any:
+        total, rows, count = rg.zeros(3), rg.empty(4, 3), rg.zeros(2, dtype="int64")
+        first = total[0]
+        for i in range(4):
+            total += x[i]
+            rows[i] = total
+            count += 1
+        return total, rows, count, first + 0.0, rg.tensor([1.0, 2.0]).mul_(x[0, 0])
+
+    return World(step)
+
+
+def masks() -> World:
+    def step(x: rg.Tensor) -> Any:
+        a, b, c = x * 1.0, x * 1.0, rg.ones(4, 3)
+        a[x > 0] = 5.0
+        b[x[:, 0] > 0] = rg.tensor(3.0)
+        c[x > 0] = 0.0
+        return a, b, c
+
+    return World(step)
+
+
+def own_leaves() -> World:
+    w = rg.as_tensor(X.copy())
+
+    def step(x: rg.Tensor) -> Any:
+        delta = rg.zeros_like(x, requires_grad=True)
+        ((x + delta) * w).square().sum().backward()
+        other = rg.ones(4, 3).requires_grad_()
+        (x * other).sum().backward()
+        return delta.grad, other.grad
+
+    return World(step, lambda call: w.mul_(2.0))
+
+
+def fortran_parameter() -> World:
+    w = nn.Parameter(np.asfortranarray(X[:3]))
+    optimizer = optim.Adam([w], lr=0.1)
+
+    def step(x: rg.Tensor) -> Any:
+        loss = (x @ w).square().sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss, w
+
+    return World(step)
+
+
+def views_of_one_memory() -> World:
+    flat = rg.from_numpy(np.ones(6, np.float32))
+    a = rg.from_numpy(flat.array[:3].reshape(3, 1)).requires_grad_()
+    b = rg.from_numpy(flat.array[3:]).requires_grad_()
+
+    def step(x: rg.Tensor) -> Any:
+        a.grad = b.grad = None
+        loss = (x @ a + b).square().sum()
+        loss.backward()
+        with rg.no_grad():
+            flat.sub_(0.01 * rg.cat([a.grad.reshape(-1), b.grad]))
+            return loss, flat.sum(), a.sum() + b.sum()
+
+    return World(step)
+
+
+def gradients_there_or_not() -> World:
+    w = nn.Parameter(X[:1].copy())
+    optimizer = optim.SGD([w], lr=0.1)
+
+    def step(x: rg.Tensor) -> Any:
+        nn.clip_grad_norm_([w], 1.0)
+        optimizer.step()
+        return w
+
+    return World(step, lambda call: (optimizer.zero_grad, (w * 3.0).sum().backward)[call % 2]())
+
+
+WORLDS: dict[str, Callable[[], World]] = {
+    "an array": lambda: closed_over(X[0].copy(), lambda x, a: x * a),
+    "a tensor": lambda: closed_over(rg.tensor(X[0]), lambda x, a: x * a),
+    "every other element": lambda: closed_over(np.arange(6, dtype=np.float32)[::2], lambda x, a: x * a),
+    "columns of an array": lambda: closed_over(np.asfortranarray(X), lambda x, a: (x * a, x[1:] * a[1:])),
+    "float64": lambda: closed_over(X[0].astype(np.float64), lambda x, a: x * a),
+    "converted": lambda: closed_over(X[0].astype(np.float64), lambda x, a: x * rg.as_tensor(a, dtype="float32")),
+    "copied": lambda: closed_over(X[0].copy(), lambda x, a: x * rg.tensor(a)),
+    "indices": lambda: closed_over(np.array([0, 2, 3]), lambda x, a: (x[a], x.index_select(0, a))),
+    "a mask": lambda: closed_over(np.array([True, False, False, True]), lambda x, a: x[a]),
+    "a number that is read": lambda: closed_over(rg.tensor([2.0, 3.0]), lambda x, a: x * a.tolist()[0]),
+    "repeats": lambda: closed_over(rg.tensor([1, 2, 0, 1]), lambda x, a: x.repeat_interleave(a, 0)),
+    "accumulators": accumulators,
+    "masks": masks,
+    "leaves of its own": own_leaves,
+    "a parameter in another order": fortran_parameter,
+    "views of one memory": views_of_one_memory,
+    "gradients, there or not": gradients_there_or_not,
+}
+
+
+def numbers(returned: Any) -> list[np.ndarray]:
+    return [t.detach().numpy().copy() for t in (returned if isinstance(returned, tuple) else (returned,))]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", WORLDS)
+def test_each_call_is_an_eager_one(backend: str, name: str) -> None:
+    eager, compiled = WORLDS[name](), WORLDS[name]()
+    program = rg.compile(compiled.step)
+    for call in range(5):
+        x = X * (call + 1)
+        expected, got = numbers(eager.step(rg.tensor(x))), numbers(program(x))
+        for a, b in zip(got, expected, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6, err_msg=f"call {call}")
+        eager.change(call)
+        compiled.change(call)
+
+
+def test_a_step_that_drops_a_gradient_itself_is_traced_twice_at_most(backend: str) -> None:
+    w, traces = nn.Parameter(rg.ones(3)), []
+
+    @rg.compile
+    def step(x: rg.Tensor) -> rg.Tensor:
+        traces.append(x)
+        w.grad = None
+        (w * x).sum().backward()
+        return w.grad
+
+    for n in (1.0, 2.0, 3.0, 4.0):
+        np.testing.assert_array_equal(step(rg.full((3,), n)), np.full(3, n))
+    assert len(traces) <= 2
+
+
+KEPT: list[rg.Tensor] = []
+
+
+def keep(x: rg.Tensor) -> rg.Tensor:
+    KEPT[:] = [x * 2.0]
+    return x
+
+
+@pytest.mark.parametrize(
+    ("use", "says"),
+    [
+        (lambda t: t.item(), "made while a step was traced, at .*test_program_outside.*Return it from the step"),
+        (lambda t: t + 1.0, "made while a step was traced, at .*test_program_outside.*Return it from the step"),
+        (lambda t: rg.compile(lambda x: x + t)(rg.ones(1)), "used in another trace, at .*test_program_outside"),
+    ],
+)
+def test_what_was_kept_from_a_trace_has_no_value(use: Any, says: str) -> None:
+    rg.compile(keep)(rg.ones(1))
+    assert repr(KEPT[0]) == "tensor(..., shape=(1,))"
+    with pytest.raises(TraceError, match=says):
+        use(KEPT[0])
+
+
+def sets_data(w: rg.Tensor, x: rg.Tensor) -> None:
+    w.data = x * 2.0
+
+
+def updates_what_it_reads(w: rg.Tensor, x: rg.Tensor) -> None:
+    with rg.no_grad():
+        w.sub_(x * w.item())
+
+
+def sets_at_unknown_places(w: rg.Tensor, x: rg.Tensor) -> None:
+    rg.zeros(3)[x.argmax(0, keepdim=True)] = 1.0
+
+
+@pytest.mark.parametrize(
+    ("step", "error", "says"),
+    [
+        (sets_data, RuntimeError, r"data: .*\(1,\) cannot be given values that are not known yet.*copy_\(\)"),
+        (updates_what_it_reads, TraceError, r"value of a tensor of shape \(1,\) is read, at .*test_program_outside"),
+        (sets_at_unknown_places, IndexError, r"setitem: at indices that are not known yet.*rg\.where"),
+    ],
+)
+def test_what_a_program_cannot_hold_changes_nothing(step: Any, error: type[Exception], says: str) -> None:
+    w = nn.Parameter(rg.ones(1))
+    with pytest.raises(error, match=says):
+        rg.compile(lambda x: step(w, x))(rg.ones(1))
+    assert w.tolist() == [1.0]
