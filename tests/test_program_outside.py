@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -111,6 +113,86 @@ def gradients_there_or_not() -> World:
     return World(step, lambda call: (optimizer.zero_grad, (w * 3.0).sum().backward)[call % 2]())
 
 
+class Scaled(nn.Module):
+    """A layer with a number that is no parameter."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+        self.linear = nn.Linear(3, 2)
+        with rg.no_grad():
+            self.linear.weight.copy_(X[:2] * scale)
+            self.linear.bias.zero_()
+
+    def forward(self, x: rg.Tensor) -> rg.Tensor:
+        return self.linear(x) * self.scale
+
+
+class Agent:
+    """An object whose methods are compiled, and whose attributes are set anew."""
+
+    def __init__(self) -> None:
+        self.model, self.discount = Scaled(1.0), 0.9
+
+    def value(self, x: rg.Tensor) -> rg.Tensor:
+        return self.model(x).sum(1) * self.discount
+
+    def step(self, x: rg.Tensor) -> rg.Tensor:
+        return -self.value(x)
+
+    @rg.compile
+    def fast(self, x: rg.Tensor) -> rg.Tensor:
+        return self.value(x)
+
+
+def variables() -> World:
+    model, factor, power = Scaled(1.0), 2.0, 3
+
+    def step(x: rg.Tensor) -> Any:
+        rows = [model(row) * factor for row in x]
+        return rg.stack(rows) ** power
+
+    def change(call: int) -> None:
+        nonlocal model, factor, power
+        if call == 1:
+            factor = 3.0
+        elif call == 2:
+            model = Scaled(0.5)
+        elif call == 3:
+            power = 2
+
+    return World(step, change)
+
+
+FACTOR = 1.0
+
+
+def of_the_file(x: rg.Tensor) -> rg.Tensor:
+    return x * FACTOR
+
+
+def globals_() -> World:
+    def change(call: int) -> None:
+        globals()["FACTOR"] = 1.0 + call // 2
+
+    change(0)
+    return World(lambda x: of_the_file(x) + 1.0, change)
+
+
+def attributes() -> World:
+    agent = Agent()
+
+    def change(call: int) -> None:
+        if call == 1:
+            agent.discount = 0.5
+        elif call == 2:
+            agent.model = Scaled(0.5)
+        elif call == 3:
+            agent.model.scale = 7.0
+
+    return World(agent.step, change)
+
+
 WORLDS: dict[str, Callable[[], World]] = {
     "an array": lambda: closed_over(X[0].copy(), lambda x, a: x * a),
     "a tensor": lambda: closed_over(rg.tensor(X[0]), lambda x, a: x * a),
@@ -123,6 +205,9 @@ WORLDS: dict[str, Callable[[], World]] = {
     "a mask": lambda: closed_over(np.array([True, False, False, True]), lambda x, a: x[a]),
     "a number that is read": lambda: closed_over(rg.tensor([2.0, 3.0]), lambda x, a: x * a.tolist()[0]),
     "repeats": lambda: closed_over(rg.tensor([1, 2, 0, 1]), lambda x, a: x.repeat_interleave(a, 0)),
+    "variables of a function around": variables,
+    "globals": globals_,
+    "attributes": attributes,
     "accumulators": accumulators,
     "masks": masks,
     "leaves of its own": own_leaves,
@@ -163,6 +248,42 @@ def test_a_step_that_drops_a_gradient_itself_is_traced_twice_at_most(backend: st
     for n in (1.0, 2.0, 3.0, 4.0):
         np.testing.assert_array_equal(step(rg.full((3,), n)), np.full(3, n))
     assert len(traces) <= 2
+
+
+@rg.compile
+def doubled(x: rg.Tensor) -> rg.Tensor:
+    return x * 2.0
+
+
+class Holder(nn.Module):
+    """A module with a compiled method of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = Scaled(2.0)
+        self.fast = rg.compile(self.forward)
+
+    def forward(self, x: rg.Tensor) -> rg.Tensor:
+        return self.inner(x)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))])
+@pytest.mark.parametrize("make", [Agent, Holder])
+def test_a_copy_of_an_object_has_steps_of_its_own(backend: str, make: Any, copied: Any) -> None:
+    original = make()
+    before = original.fast(X).numpy()
+    twin = copied(original)
+    name = "model" if make is Agent else "inner"
+    getattr(twin, name).scale = 5.0
+    np.testing.assert_allclose(twin.fast(X), (twin.value if make is Agent else twin)(rg.tensor(X)).detach(), rtol=1e-6)
+    assert not np.allclose(twin.fast(X), before)
+    np.testing.assert_array_equal(original.fast(X), before)
+
+
+def test_a_step_of_a_function_is_copied_by_its_name() -> None:
+    assert copy.deepcopy(doubled) is doubled
+    assert pickle.loads(pickle.dumps(doubled)) is doubled
+    assert copy.deepcopy(rg.compile(keep))(rg.ones(1)).tolist() == [1.0]
 
 
 KEPT: list[rg.Tensor] = []

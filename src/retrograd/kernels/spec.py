@@ -92,6 +92,7 @@ active = SimpleNamespace(
     hold=lambda tensors: None,
     new=lambda array: array,
     look=lambda array: None,
+    calls=lambda function: None,
     ask=lambda tensors: None,
     clear=lambda tensors: None,
     guard=lambda read: None,
@@ -104,9 +105,9 @@ active = SimpleNamespace(
 
 Beside the kernels it has what only a table that writes calls down needs to be told: `hold(tensors)`, these lend their
 memory to the calls that follow; `new(array)`, this one was just made, and is made anew when the calls are repeated;
-`look(array)`, Python is about to read its numbers; `ask(tensors)`, whether these have gradients decides
-what follows; `clear(tensors)`, the gradients of these were dropped; `guard(read)`, what follows
-depends on what read() returns; `read(function, count)`, which gives the `count`
+`look(array)`, Python is about to read its numbers; `calls(function)`, this one of the user's is about to run;
+`ask(tensors)`, whether these have gradients decides what follows; `clear(tensors)`, the gradients of these were
+dropped; `guard(read)`, what follows depends on what read() returns; `read(function, count)`, which gives the `count`
 numbers that function() reads from settings; and `host(function, count)`, the same for a function that changes
 something, to be called at this step and at every later one. A table that looks at what is calculated is told of each
 op's results by `made(op, operands, results)`, on tensors, and of each sweep by `watch(algebra)`, whose answer takes the

@@ -79,6 +79,7 @@ class Module:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if state.kernels is not active:
             state.kernels.guard(self._form)
+            state.kernels.calls(self.forward)
         if self._forward_hooks or self._forward_pre_hooks:
             return self._call_with_hooks(args, kwargs)
         return self.forward(*args, **kwargs)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import sys
+import types
 import warnings
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
@@ -44,6 +46,7 @@ class CompiledStep:
         self._passes = passes
         self._cache_size = cache_size
         self._slice_rows = slice_rows
+        self._home: tuple[Any, str] | None = None  # the object, and the name, of a method
         self._plans: dict[Any, list[Plan]] = {}
         self._latest: Any = None
         # the latest call whose arguments were all arrays: these, its plan, and whether it was recording; in one, for
@@ -52,6 +55,29 @@ class CompiledStep:
         self._observers: Sequence[Observer] = observers
         self._observed: dict[Hashable, ObservedStep] = {}
         self.unobserved = 0
+
+    def __get__(self, owner: Any, kind: type | None = None) -> CompiledStep:
+        """A method's step: each object has its own."""
+        if owner is None:
+            return self
+        step = CompiledStep(
+            types.MethodType(self._function, owner), self._passes, self._cache_size, self._slice_rows
+        )
+        step._home = owner, self.__name__
+        owner.__dict__[self.__name__] = step  # found before the class's from now on
+        return step
+
+    def __reduce__(self) -> Any:
+        """Copied and pickled as its function is, without programs; by its name where that stands for the step."""
+        if self._home is not None:
+            return getattr, self._home
+        found: Any = sys.modules.get(self.__module__)
+        name = getattr(self, "__qualname__", "")
+        for part in name.split("."):
+            found = getattr(found, part, None)
+        if found is self:
+            return name
+        return CompiledStep, (self._function, self._passes, self._cache_size, self._slice_rows)
 
     @property
     def program(self) -> Program:
@@ -176,6 +202,7 @@ class CompiledStep:
 
     def _trace(self, args: Any, kwargs: Any) -> Plan:
         tracer = Tracer((leaf, leaf.grad) for plans in self._plans.values() for p in plans for leaf in p.filled)
+        tracer.calls(self._function)
         inputs: list[Operand] = []
 
         def traced(value: Any) -> Tensor:
@@ -254,7 +281,10 @@ def compile(
     The step is any function written with the public API: forward, loss, backward, optimizer, or a forward pass alone.
     Its first call, for each signature of its inputs (shapes, dtypes, Python values, training mode), runs it with
     tensors that hold no numbers, to write down the kernel calls; every call runs the program. Parameters, optimizer
-    state and learning rates are read at each call. Arguments are what they were when it was called, also where one is
+    state and learning rates are read at each call. It is traced again where a name that it finds outside (a global, a
+    variable of a function around, an attribute) has come to stand for something else, or an index array or a number
+    that the trace had to look at has changed; what NumPy or Python works out in the step, it works out at the trace
+    only. A method may be compiled, each object then has a step of its own. Arguments are what they were when it was called, also where one is
     memory that the step changes. What the step returns comes back as tensors without history.
 
     Args:

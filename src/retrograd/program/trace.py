@@ -11,6 +11,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import CodeType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,6 +34,11 @@ def user_line() -> str:
     """Where in the user's code the trace is, as file:line: code."""
     frames = [f for f in traceback.extract_stack(sys._getframe(1)) if not f.filename.startswith(_LIBRARIES)]
     return f"{frames[-1].filename}:{frames[-1].lineno}: {frames[-1].line}" if frames else "?"
+
+
+def is_of_library(code: CodeType) -> bool:
+    """Whether a function is of this package, or of NumPy."""
+    return code.co_filename.startswith(_LIBRARIES)
 
 
 def _refuse(what: str) -> TraceError:
@@ -195,6 +201,7 @@ class Tracer:
         self.cleared: set[int] = set()
         self.asked: set[int] = set()
         self.guards: list[tuple[Callable[[], Any], Any]] = []
+        self.functions: list[Callable[..., Any]] = []
         self.guard(get_matmul_precision)
         self.entry_grads: list[tuple[Tensor, Tensor | None]] = []
 
@@ -273,6 +280,10 @@ class Tracer:
         tensors = [t for t in tensors if t.requires_grad]
         self.hold(tensors)
         self.asked.update(map(id, tensors))
+
+    def calls(self, function: Callable[..., Any]) -> None:
+        """A function of the user's runs, as a part of the step."""
+        self.functions.append(function)
 
     def clear(self, tensors: Any) -> None:
         """The gradients of these were dropped inside the step: what they were before it does not matter."""

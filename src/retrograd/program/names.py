@@ -1,0 +1,125 @@
+"""What the names in a step's function stand for, outside of it: a trace is good while they stand for the same.
+
+A notebook's cell that makes a model anew gives its name another object, and so does `agent.target = deepcopy(agent.q)`.
+Python looks names up at each call, and a program must not outlive what it was traced from. The names are read off the
+bytecode: globals, variables of functions around, and attributes of what those stand for.
+"""
+
+from __future__ import annotations
+
+import dis
+import functools
+import inspect
+import types
+from collections.abc import Callable, Iterable
+from typing import Any
+
+_PLAIN = (int, float, bool, str, bytes, complex, type(None))
+"""Of these an equal one is as good as the same one."""
+
+class Names:
+    """The names that functions look up outside of themselves, with what they stand for now.
+
+    Args:
+        functions: those that a trace ran, functions or bound methods; what they call by name is looked into as well.
+        skip: whether a function, by its code, is not to be looked into.
+    """
+
+    def __init__(self, functions: Iterable[Callable[..., Any]], skip: Callable[[types.CodeType], bool]) -> None:
+        self._skip = skip
+        self._found: dict[tuple[int, str], tuple[dict[str, Any], str, Any]] = {}
+        self._cells: dict[int, tuple[types.CellType, Any]] = {}
+        self._seen: set[tuple[types.CodeType, int]] = set()
+        for function in functions:
+            self._follow(function)
+        self._in_places, self._in_cells = list(self._found.values()), list(self._cells.values())
+
+    def same(self) -> bool:
+        """Whether each name stands for the same object, or an equal number or text."""
+        for place, name, value in self._in_places:
+            if place.get(name) is not value:
+                return self._equal()
+        for cell, value in self._in_cells:
+            if cell.cell_contents is not value:
+                return self._equal()
+        return True
+
+    def _equal(self) -> bool:
+        places = [(place, name, place.get(name)) for place, name, _ in self._in_places]
+        cells = [(cell, cell.cell_contents) for cell, _ in self._in_cells]
+        pairs = zip([*places, *cells], [*self._in_places, *self._in_cells], strict=True)
+        if not all(_as_good(now[-1], then[-1]) for now, then in pairs):
+            return False
+        self._in_places, self._in_cells = places, cells
+        return True
+
+    def _follow(self, function: Any) -> None:
+        function = inspect.unwrap(function)
+        while isinstance(function, functools.partial):
+            function = inspect.unwrap(function.func)
+        owner = getattr(function, "__self__", None)
+        function = getattr(function, "__func__", function)
+        if isinstance(function, types.FunctionType) and not self._skip(function.__code__):
+            cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
+            self._read(function.__code__, function.__globals__, cells, owner)
+
+    def _read(
+        self, code: types.CodeType, globals_: dict[str, Any], cells: dict[str, types.CellType], owner: Any
+    ) -> None:
+        if (code, id(owner)) in self._seen:
+            return
+        self._seen.add((code, id(owner)))
+        first = code.co_varnames[:1] if owner is not None else ()
+        value: Any = None  # what the latest instruction loaded, where that is known
+        for instruction in dis.get_instructions(code):
+            kind, name = instruction.opname, instruction.argval
+            if kind in ("LOAD_GLOBAL", "LOAD_NAME"):
+                value = self._in(globals_, name)
+            elif kind in ("LOAD_ATTR", "LOAD_METHOD"):
+                value = None if value is None else self._attribute(value, name)
+            elif kind == "LOAD_DEREF":
+                value = self._in_cell(cells.get(name))
+            elif kind.startswith("LOAD_FAST"):
+                value = owner if (name[-1:] if isinstance(name, tuple) else (name,)) == first else None
+            elif kind != "EXTENDED_ARG":
+                value = None
+        for inner in code.co_consts:
+            if isinstance(inner, types.CodeType):
+                self._read(inner, globals_, cells, owner if first and first[0] in inner.co_freevars else None)
+
+    def _in(self, place: Any, name: str) -> Any:
+        """What a name of a namespace stands for; None where there is none, or it stands for a module."""
+        if type(place) is not dict or name not in place or isinstance(place[name], types.ModuleType):
+            return None
+        self._found[id(place), name] = place, name, place[name]
+        return self._known(place[name])
+
+    def _in_cell(self, cell: types.CellType | None) -> Any:
+        try:
+            value = None if cell is None else cell.cell_contents
+        except ValueError:  # empty
+            return None
+        if cell is None or isinstance(value, types.ModuleType):
+            return None
+        self._cells[id(cell)] = cell, value
+        return self._known(value)
+
+    def _attribute(self, value: Any, name: str) -> Any:
+        held = getattr(value, "__dict__", None)
+        if isinstance(value, type) or held is None:
+            return None
+        if name in held:
+            return self._in(held, name)
+        method = inspect.getattr_static(type(value), name, None)
+        if isinstance(method, types.FunctionType):
+            self._follow(types.MethodType(method, value))
+        return None
+
+    def _known(self, value: Any) -> Any:
+        if isinstance(value, (types.FunctionType, types.MethodType, functools.partial)):
+            self._follow(value)
+        return value
+
+
+def _as_good(now: Any, then: Any) -> bool:
+    return now is then or (type(now) is type(then) and isinstance(now, _PLAIN) and now == then)
