@@ -284,8 +284,8 @@ def compile(
     state and learning rates are read at each call. It is traced again where a name that it finds outside (a global, a
     variable of a function around, an attribute) has come to stand for something else, or an index array or a number
     that the trace had to look at has changed; what NumPy or Python works out in the step, it works out at the trace
-    only. A method may be compiled, each object then has a step of its own. Arguments are what they were when it was called, also where one is
-    memory that the step changes. What the step returns comes back as tensors without history.
+    only. A method may be compiled; each object then has a step of its own. Arguments are what they were when it was
+    called, also where one is memory that the step changes. What the step returns comes back as tensors without history.
 
     Args:
         function: the step; its arguments are arrays, tensors, containers of them, or plain Python values.
