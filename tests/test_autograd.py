@@ -22,6 +22,7 @@ import retrograd as rg
 import retrograd.nn.functional as F
 from retrograd import nn, optim
 from retrograd.autograd import forward_ad
+from retrograd.program.containers import map_arrays
 
 
 def f64(*values: Any) -> rg.Tensor:
@@ -40,6 +41,169 @@ def close(found: Any, expected: Any, tolerance: float = 1e-10) -> None:
 def network(dtype: str = "float64") -> nn.Module:
     model = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 8), nn.Sigmoid(), nn.Linear(8, 1))
     return model.to(dtype)
+
+
+# Forward mode as the function runs, against what was recorded and swept afterwards
+
+
+WEIGHT = leaf(1.0, -2.0)
+
+
+class Squared(rg.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: rg.Tensor) -> rg.Tensor:
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(ctx: Any, g: rg.Tensor) -> rg.Tensor:
+        return g * 2 * ctx.saved_tensors[0]
+
+    @staticmethod
+    def jvp(ctx: Any, t: rg.Tensor) -> rg.Tensor:
+        return t * 2 * ctx.saved_tensors[0]
+
+
+def changes_in_place(x: rg.Tensor) -> rg.Tensor:
+    y = x * 2
+    part = y[:1]
+    y += x * y
+    part *= 3
+    y[1] = x.sum()
+    return y * x
+
+
+def swept_by_its_own_argument(x: rg.Tensor) -> rg.Tensor:
+    y = x.exp() * x
+    return rg.autograd.grad((y * y).sum(), x, create_graph=True)[0]
+
+
+def swept_by_a_parameter(x: rg.Tensor) -> rg.Tensor:
+    w = (x.detach() * 3).requires_grad_()
+    return rg.autograd.grad((w * x.sin() * w).sum(), w, create_graph=True)[0]
+
+
+def swept_to_its_leaves(x: rg.Tensor) -> rg.Tensor:
+    w = rg.ones_like(x).requires_grad_()
+    (x.exp() * w).sum().backward(create_graph=True)
+    return w.grad * x
+
+
+def dual(x: rg.Tensor) -> rg.Tensor:
+    y = x * x
+    with forward_ad.dual_level():
+        made = forward_ad.unpack_dual(forward_ad.make_dual(y, x).exp() * y)
+        return made.primal + made.tangent
+
+
+def partly_unrecorded(x: rg.Tensor) -> rg.Tensor:
+    with rg.no_grad():
+        y = x * x
+    return y * x + x.detach() * x.argmax() + rg.stop_gradient(x.exp())
+
+
+@rg.custom_jvp
+def cubed(x: rg.Tensor) -> rg.Tensor:
+    return x**3
+
+
+cubed.defjvp(lambda primals, tangents: (primals[0] ** 3, 3 * primals[0] ** 2 * tangents[0]))
+
+CARRIED: dict[str, Callable[[rg.Tensor], Any]] = {
+    "nothing": lambda x: x,
+    "a constant": lambda x: (f64(3.0), x.sum()),
+    "elementwise": lambda x: (x.exp() * x / (1 + x * x)).tanh().sum(),
+    "containers": lambda x: {"a": x[0], "b": [x * x[1], x.sort()[0]]},
+    "linear": lambda x: F.linear(x.reshape(1, 2), x.reshape(1, 2) * 2, x[:1], "tanh"),
+    "without rows": lambda x: F.linear(x.reshape(1, 2), f64([[1.0, 2.0]]), x[:1], "relu"),
+    "the bias alone": lambda x: F.linear(f64([[1.0, 2.0]]), f64([[1.0, 2.0]]), x[:1], "sigmoid"),
+    "several outputs": lambda x: rg.linalg.slogdet(x.reshape(1, 2).T @ x.reshape(1, 2) + rg.eye(2, dtype="float64")),
+    "in place": changes_in_place,
+    "its parameters": lambda x: (x * WEIGHT).exp() * x,
+    "its parameters late": lambda x: (x.exp() * x).sin() * WEIGHT,
+    "its parameters beside": lambda x: ((x * x).exp(), WEIGHT * 2, x.exp() * WEIGHT),
+    "swept by its own argument": swept_by_its_own_argument,
+    "swept by a parameter": swept_by_a_parameter,
+    "swept to its leaves": swept_to_its_leaves,
+    "a gradient": lambda x: rg.grad(lambda z: ((z * x).exp() * z).sum())(x * x),
+    "a pull": lambda x: rg.vjp(lambda z: z * x, x.sin())[1](x)[0],
+    "a push": lambda x: rg.linearize(lambda z: z * z * x, x.sin())[1](x),
+    "a jvp": lambda x: rg.jvp(lambda z: (z * x).exp() * z, (x * x,), (x,)),
+    "a jvp of constants": lambda x: rg.jvp(lambda z: (z * x).exp() * z, (f64(1.0, 2.0),), (f64(3.0, 1.0),)),
+    "an hvp": lambda x: rg.hvp(lambda z: ((z * x).exp() * z).sum(), x * x, x),
+    "a Jacobian": lambda x: rg.jacobian(lambda z: (z * x).exp() * z, mode="forward")(x),
+    "a checkpoint": lambda x: rg.checkpoint(lambda z: (z * x).exp() * WEIGHT, x * x),
+    "dual tensors": dual,
+    "own ops": lambda x: cubed(Squared.apply(x * x)).exp(),
+    "partly unrecorded": partly_unrecorded,
+    "a compiled step": lambda x: rg.compile(lambda z: (z * z).exp())(x.detach()) * x,
+}
+
+
+@pytest.mark.parametrize("name", CARRIED)
+def test_tangents_carried_along_are_those_of_a_sweep(name: str, backend: str) -> None:
+    f, x, t = CARRIED[name], f64(0.25, -0.5), f64(1.0, 2.0)
+
+    def swept(x: rg.Tensor, t: rg.Tensor) -> tuple[Any, Any]:
+        value, push = rg.linearize(f, x)
+        return value, push(t)
+
+    def carried(x: rg.Tensor, t: rg.Tensor) -> tuple[Any, Any]:
+        return rg.jvp(f, (x,), (t,))
+
+    def arrays(value: Any) -> list[rg.Tensor]:
+        found: list[rg.Tensor] = []
+        map_arrays(found.append, value)
+        return found
+
+    def by_all(run: Callable[..., Any]) -> list[rg.Tensor]:
+        """The value and the tangent, and their derivatives by what is around."""
+        made = arrays(run(x, t))
+        with rg.no_grad():
+            made += arrays(run(x, t))
+            assert not any(y.requires_grad for y in made[len(made) // 2 :])
+        made += arrays(rg.jvp(lambda x: run(x, x * t), (x,), (t,)))
+        hanging = [y for y in made if y.requires_grad]
+        if hanging:
+            made += rg.autograd.grad(sum((y * y).sum() for y in hanging), WEIGHT, materialize_grads=True)
+        given = x.detach().requires_grad_()
+        total = sum((y * y).sum() for y in arrays(run(given, t)))
+        return [*made, *rg.autograd.grad(total, given, materialize_grads=True)] if total.requires_grad else made
+
+    for found, expected in zip(by_all(carried), by_all(swept), strict=True):
+        close(found, expected)
+
+
+def test_what_is_carried_along_is_freed_as_the_function_goes_on() -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        seen: list[weakref.ref[Any]] = []
+
+        def f(x: rg.Tensor) -> rg.Tensor:
+            for _ in range(5):
+                x = x.sin()
+                alive = [r for r in seen if r() is not None]
+                assert len(alive) <= 1  # the one that `x` was until now
+                seen.append(weakref.ref(x.array))
+            return x
+
+        rg.jvp(f, (f64(1.0, 2.0),), (f64(1.0, 2.0),))
+        assert [r() for r in seen] == [None] * 5
+    finally:
+        gc.enable()
+
+
+def test_what_was_carried_along_has_no_history_afterwards() -> None:
+    kept = []
+
+    def f(x: rg.Tensor) -> rg.Tensor:
+        kept.append(x.exp())
+        return x
+
+    rg.jvp(f, (f64(1.0),), (f64(1.0),))
+    with pytest.raises(RuntimeError, match=r"Exp ran in a function that rg\.jvp differentiated"):
+        kept[0].backward()
 
 
 # Derivatives of derivatives

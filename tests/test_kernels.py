@@ -118,6 +118,21 @@ def dense(draw: Any, sizes: Sizes, backward: bool = False) -> Call:
 
 
 @st.composite
+def dense_tangent(draw: Any, sizes: Sizes) -> Call:
+    rows, inner, outer = (draw(sizes.side) for _ in range(3))
+    activation, alpha = draw(st.sampled_from(ACTIVATIONS)), draw(st.sampled_from([0.5, 2.0]))
+    call: Call = {"x": Array((rows, inner)), "w": Array((outer, inner)), "activation": activation, "alpha": alpha}
+    moved = draw(st.sampled_from(["tx", "tw", "both"]))
+    saved = Array((rows, outer), -1.0, 1.0)
+    return call | {
+        "saved": draw(st.sampled_from([saved, None])) if activation == "identity" else saved,
+        "tx": None if moved == "tw" else Array((rows, inner)),
+        "tw": None if moved == "tx" else Array((outer, inner)),
+        "tb": draw(st.sampled_from([None, Array((outer,))])),
+    }
+
+
+@st.composite
 def matrices(
     draw: Any, sizes: Sizes, square: bool = False, tall: bool = False, columns: int = 0, **options: Any
 ) -> Call:
@@ -355,6 +370,7 @@ CASES: dict[str, Case] = {
     "linear_backward": Case(
         lambda s: dense(s, backward=True), terms=lambda call: max(*call["x"].shape, *call["w"].shape)
     ),
+    "linear_tangent": Case(dense_tangent, terms=lambda call: 2 * call["x"].shape[1]),
     **{name: Case(pointwise_loss, terms=size_of("x")) for name in ("mse_loss", "l1_loss", "bce_with_logits_loss")},
     "huber_loss": Case(lambda s: pointwise_loss(s, delta=st.sampled_from([0.5, 1.0])), terms=size_of("x")),
     "cross_entropy_loss": Case(classes, terms=size_of("x")),
@@ -588,6 +604,19 @@ REFUSED: list[tuple[str, tuple[Any, ...], type[Exception], str]] = [
         r"linear_backward: g \(2, 2\)",
     ),
     ("linear_backward", (np.ones((2, 4)), np.ones((2, 3)), np.ones((4, 3)), None, "relu"), ValueError, "relu needs"),
+    ("linear_tangent", (np.ones((2, 3)), np.ones((4, 3))), ValueError, "expected a tangent of x, of w or of both"),
+    (
+        "linear_tangent",
+        (np.ones((2, 3)), np.ones((4, 3)), None, np.ones((2, 4))),
+        ValueError,
+        r"linear_tangent: tx has shape \(2, 4\), expected \(2, 3\)",
+    ),
+    (
+        "linear_tangent",
+        (np.ones((2, 3)), np.ones((4, 3)), None, np.ones((2, 3)), None, None, "relu"),
+        ValueError,
+        "linear_tangent: relu needs `saved`",
+    ),
     ("mse_loss", (np.ones(2), np.ones(3)), ValueError, r"mse_loss: expected equal shapes, got x \(2,\), target \(3,\)"),
     ("l1_loss", (np.ones(2), np.ones(2), "avg"), ValueError, "l1_loss: unknown reduction 'avg'"),
     ("cross_entropy_loss", (np.ones((2, 3)), np.ones(3, int)), ValueError, r"cross_entropy_loss: .*\(2, 3\) .*\(3,\)"),

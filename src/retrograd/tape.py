@@ -31,10 +31,13 @@ class _ThreadState(threading.local):
         recording: whether ops go on the tape.
         kernels: the table that ops call: the backend in force, or, while a step is traced, a table that writes the
             calls down.
+        carrier: a run of forward mode that carries tangents along at once: what is to be recorded is offered to its
+            carry(op, operands, attributes, results, residuals) first, which says whether that took its place.
     """
 
     recording = True
     kernels: Any = active
+    carrier: Any = None
 
 
 state = _ThreadState()
@@ -142,6 +145,22 @@ class Node:
     def __repr__(self) -> str:
         shapes = ", ".join("None" if s is None else str(tuple(s)) for s in self.shapes)
         return f"<{self.name} of {shapes}>"
+
+
+class carried_by:
+    """A block in which this is the carrier, or None for none, in this thread."""
+
+    def __init__(self, carrier: Any) -> None:
+        self.carrier = carrier
+
+    def __enter__(self) -> None:
+        self._around = state.carrier
+        state.carrier = self.carrier
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        state.carrier = self._around
 
 
 class set_grad_enabled:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..kernels import activation, elementary, elementwise
-from ..kernels.spec import TABLE, Array
+from ..kernels.spec import TABLE, Array, Composed
 from ..program.containers import map_arrays
 from ..tape import Cotangents, enable_grad, now, state
 from ..tensor import ArrayCotangents, Tensor
@@ -90,7 +90,8 @@ class Rows:
     def __getattr__(self, name: str) -> Any:
         if name not in TABLE:
             return getattr(self.kernels, name)
-        kernel, rule, call = TABLE[name], _RULES.get(name, _one_by_one), getattr(self.kernels, name)
+        kernel, call = TABLE[name], getattr(self.kernels, name)
+        rule = _composed if isinstance(kernel, Composed) else _RULES.get(name, _one_by_one)
 
         def run(*args: Any, **attributes: Any) -> Any:
             given = dict(zip(kernel.parameters, args, strict=False)) | attributes
@@ -164,6 +165,10 @@ def _one_by_one(rows: Rows, name: str, given: dict[str, Any]) -> Any:
 def _stacked(k: Any, parts: Sequence[Any]) -> RowArray:
     arrays = [np.asarray(p) if isinstance(p, np.generic) else p for p in parts]
     return RowArray(k.concatenate(tuple(k.reshape(a, (1, *a.shape)) for a in arrays), 0))
+
+
+def _composed(rows: Rows, name: str, given: dict[str, Any]) -> Any:
+    return TABLE[name].by(rows)(**given)  # type: ignore[attr-defined]
 
 
 def _elementwise(rows: Rows, name: str, given: dict[str, Any]) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..ops.rule import Op, hung
 from ..program.containers import map_arrays
-from ..tape import Node, enable_grad, now, state
+from ..tape import Node, carried_by, enable_grad, now, state
 from ..tensor import Tensor
 from .function import filled
 from .graph import Place, Region, place, push, reached, tangents_of
@@ -76,7 +76,7 @@ class _Run:
         self.since = now()
         state.kernels, previous = kernels, state.kernels
         try:
-            with enable_grad():
+            with enable_grad(), carried_by(None):
                 self.value = call(self.inputs)
         finally:
             state.kernels = previous

@@ -13,7 +13,7 @@ import threading
 from types import TracebackType
 from typing import NamedTuple
 
-from ..tape import now, set_grad_enabled, state
+from ..tape import carried_by, now, set_grad_enabled, state
 from ..tensor import Tensor
 from .graph import Place, Region, place, push, tangents_of
 from .recording import check_inputs, fresh, matching
@@ -52,8 +52,9 @@ class dual_level:
         self.since = now()
         self.duals: set[Place] = set()
         self.known: dict[Place, Tensor] = {}
-        self._recording = set_grad_enabled(True)
+        self._recording, self._carrier = set_grad_enabled(True), carried_by(None)
         self._recording.__enter__()
+        self._carrier.__enter__()
         _levels.open.append(self)
         return self
 
@@ -62,6 +63,7 @@ class dual_level:
     ) -> None:
         _levels.open.remove(self)
         self.known.clear()
+        self._carrier.__exit__(kind, value, trace)
         self._recording.__exit__(kind, value, trace)
 
 

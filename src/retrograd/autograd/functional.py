@@ -17,6 +17,8 @@ from ..ops.shape import concatenate, reshape, stack
 from ..tape import set_grad_enabled
 from ..tensor import Tensor
 from .batching import RowArray, rows_at_once
+from .carrier import Carrier
+from .graph import NoHistory
 from .recording import Recording, check_inputs, flat, like, matching, zeros_like
 
 
@@ -136,6 +138,9 @@ def linearize(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tu
 def jvp(f: Callable[..., Any], primals: Any, tangents: Any, has_aux: bool = False) -> tuple[Any, ...]:
     """f's value, and its derivative along the tangents: forward mode.
 
+    Tangents are calculated as f runs, and memory is freed as it goes on; tensors that f leaves behind have no history.
+    Should f itself differentiate by a tensor of its own, by autograd.grad or backward(), it runs once more, recorded.
+
     Args:
         f: gives a tensor or a container of them; with has_aux, (that, anything).
         primals: a tuple of f's arguments: floating tensors or arrays, or containers of them.
@@ -153,11 +158,27 @@ def jvp(f: Callable[..., Any], primals: Any, tangents: Any, has_aux: bool = Fals
         >>> rg.jvp(rg.exp, (rg.tensor(0.0),), (rg.tensor(2.0),))
         (tensor(1.), tensor(2.))
     """
-    run, _ = _record("jvp", f, range(len(primals)), _tupled("jvp", "primals", primals), {})
+    chosen = tuple([check_inputs("jvp", x) for x in _tupled("jvp", "primals", primals)])
+    inputs = flat(chosen)
+    given = matching("jvp", "tangent", inputs, _tupled("jvp", "tangents", tangents))
+
+    def call(inputs: list[Tensor]) -> Any:
+        return f(*like(chosen, inputs))
+
+    if Carrier.fits([*inputs, *given]):
+        try:
+            carrier = Carrier(call, inputs, given)
+            return _pushed(carrier, carrier.tangents, has_aux)
+        except NoHistory:
+            pass
+    run = Recording(call, inputs)
+    return _pushed(run, lambda: run.push(given), has_aux)
+
+
+def _pushed(run: Recording, tangents: Callable[[], list[Tensor]], has_aux: bool) -> tuple[Any, ...]:
     value, *aux = _with_aux("jvp", run.value) if has_aux else (run.value,)
     run.differentiate(value)
-    made = run.push(matching("jvp", "tangent", run.inputs, _tupled("jvp", "tangents", tangents)))
-    return run.release((value, like(value, made), *aux))
+    return run.release((value, like(value, tangents()), *aux))
 
 
 def hvp(f: Callable[..., Any], primals: Any, tangents: Any) -> Any:

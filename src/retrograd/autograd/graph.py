@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..tape import Cotangents, Node, state, sweep
+from ..ops.rule import Op
+from ..tape import Cotangents, Node, now, state, sweep
 from ..tensor import Tensor
 
 Place = Any
@@ -35,6 +36,80 @@ def reached(outputs: Iterable[Place], since: int = 0) -> list[Node]:
     return [found[order] for order in sorted(found)]
 
 
+class NoHistory(RuntimeError):
+    """A derivative asks for what led to a tensor, and that was forgotten."""
+
+
+class Forgotten(Op):
+    """What stands in the place of the op of a node that has forgotten what it was made of."""
+
+    differentiable = False
+
+    def vjp(self, ctx: Node, *gs: Any) -> tuple[()]:
+        raise NoHistory(
+            f"backward: {ctx['name']} ran in a function that rg.jvp differentiated, and has no history after that; "
+            "differentiate inside the function, or run the op again"
+        )
+
+
+_forgotten = Forgotten()
+
+
+class Carried(Node):
+    """A node of an op whose tangents are calculated as it runs, and that forgets then what it was made of.
+
+    Args:
+        op, attributes, arrays, residuals, outputs: as a Node's.
+        operands: the op's.
+
+    Attributes:
+        run: the mark of the function's run that it belongs to.
+        tangents: of its outputs, as arrays; None for zero.
+    """
+
+    __slots__ = ("operands", "run", "tangents")
+    tangents: tuple[Any, ...]
+
+    def __init__(
+        self,
+        op: Any,
+        attributes: dict[str, Any],
+        operands: tuple[Tensor | None, ...],
+        arrays: list[Any],
+        residuals: tuple[Any, ...],
+        outputs: int,
+        run: Any,
+    ) -> None:
+        self.op = op
+        self.attributes = attributes
+        self.operands = operands
+        self.arrays = arrays
+        self.residuals = residuals
+        self.outputs = outputs
+        self.run = run
+        self.hooks = self.retained = None
+        self.order = now()
+
+    @property
+    def inputs(self) -> list[None]:  # type: ignore[override]
+        return [None] * len(self.operands)
+
+    wanted = inputs  # type: ignore[assignment]
+
+    @property
+    def shapes(self) -> list[Any]:  # type: ignore[override]
+        return [None if x is None else x.array.shape for x in self.operands]
+
+    @property
+    def versions(self) -> list[tuple[list[int], int]]:  # type: ignore[override]
+        return [([0], 0)] * len(self.arrays)
+
+    def forget(self) -> None:
+        """Keep nothing but the tangents."""
+        self.op, self.attributes = _forgotten, {"name": self.op.name}
+        self.operands, self.arrays, self.residuals = (), (), ()
+
+
 class Region:
     """What lies between places.
 
@@ -46,6 +121,9 @@ class Region:
         nodes: those that lead from the inputs to the outputs, in the order in which they were recorded; leading: the
             same, to look them up.
         closed: whether the outputs hang on nothing but the inputs.
+
+    Raises:
+        NoHistory: what led to a node between them was forgotten.
     """
 
     def __init__(self, inputs: Iterable[Place], outputs: Iterable[Place], since: int = 0) -> None:
@@ -56,6 +134,8 @@ class Region:
         closed = True
         for node in reached(outputs, since):
             inside.add(node)
+            if type(node) is Carried and (node, 0) not in starts:
+                _forgotten.vjp(node)
             for p in node.inputs:
                 if p is None:
                     continue
@@ -195,10 +275,13 @@ def pull(
 
 
 def cut(leaves: set[Any], results: Iterable[Tensor], since: int) -> None:
-    """Make the graph that was recorded since as though these leaves had asked for no gradient."""
+    """Make the graph that was recorded since as though these leaves, and what was carried along from them, had asked
+    for no gradient."""
     dead: set[Node] = set()
     results = list(results)
     for node in reached(map(place, results), since):
+        if type(node) is Carried:
+            dead.add(node)
         if not node.inputs:
             continue
         for i, p in enumerate(node.inputs):

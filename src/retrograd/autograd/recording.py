@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from .. import dtypes
 from ..ops.rule import Op
 from ..program.containers import arrays_in, is_array, map_arrays
-from ..tape import Node, now, set_grad_enabled, state
+from ..tape import Node, carried_by, now, set_grad_enabled, state
 from ..tensor import Tensor
 from .graph import Place, Region, cut, place, push, push_once, tangents_of
 from .reverse import gradients
@@ -54,9 +54,14 @@ def fresh(x: Tensor) -> Tensor:
     if x.requires_grad and state.recording:
         return _alias(x)
     state.kernels.hold([x])
-    leaf = Tensor(x.array, requires_grad=True)
-    leaf._version = x._version
-    return leaf
+    return leaf(x)
+
+
+def leaf(x: Tensor) -> Tensor:
+    """The tensor as a leaf that requires grad."""
+    made = Tensor(x.array, requires_grad=True)
+    made._version = x._version
+    return made
 
 
 def flat(value: Any) -> list[Tensor]:
@@ -113,7 +118,7 @@ def check_inputs(name: str, value: Any) -> Any:
             "or tuples, lists and dicts of tensors"
         )
     for t in tensors:
-        if t.dtype.kind != "f":
+        if t.array.dtype.kind != "f":
             instead = "give its real and imaginary parts" if t.dtype.kind == "c" else "convert it, as with x.double()"
             raise TypeError(
                 f"{name}: cannot differentiate by a tensor of {t.dtype} and shape {t.shape}; only floating ones have "
@@ -144,7 +149,7 @@ def matching(name: str, what: str, tensors: Sequence[Tensor], value: Any) -> lis
     if len(given) != len(tensors):
         raise ValueError(f"{name}: {len(given)} {what}s for {len(tensors)} tensors; expected one for each")
     for i, (t, x) in enumerate(zip(given, tensors, strict=True)):
-        if t.shape != x.shape or t.dtype != x.dtype:
+        if t.array.shape != x.array.shape or t.array.dtype != x.array.dtype:
             raise ValueError(
                 f"{name}: {what} {i} is {t.dtype} of shape {t.shape}, expected {x.dtype} of shape {x.shape}"
             )
@@ -171,6 +176,10 @@ class Recording:
         self._around = state.recording
         self.inputs = [fresh(x) for x in inputs]
         self._since = now()
+        with carried_by(None):
+            self._run(function)
+
+    def _run(self, function: Callable[[list[Tensor]], Any]) -> None:
         state.recording = True
         _running.inputs.append(self.inputs)
         try:
@@ -182,9 +191,13 @@ class Recording:
     def differentiate(self, value: Any) -> None:
         """Say which part of what the function returned derivatives are taken of."""
         self.outputs = flat(value)
-        self._region = Region(map(place, self.inputs), map(place, self.outputs), self._since)
+        self._region = Region(self._starts(), map(place, self.outputs), self._since)
         hangs = not self._region.closed or any(x.edge is not None for x in self.inputs)
         self.recorded = self._kept = self._around and hangs
+
+    def _starts(self) -> Iterable[Place]:
+        """The places that tangents are known in."""
+        return map(place, self.inputs)
 
     def push(self, tangents: Sequence[Tensor], retain: bool = False) -> list[Tensor]:
         """The outputs' tangents for these of the inputs."""
@@ -192,8 +205,12 @@ class Recording:
         known: dict[Place, Any] = {
             place(x): t if recorded else t.array for x, t in zip(self.inputs, tangents, strict=True)
         }
+        return self._carry(known, recorded, retain)
+
+    def _carry(self, known: dict[Place, Any], recorded: bool, retain: bool) -> list[Tensor]:
+        """The outputs' tangents for those that are known, as tensors or, where it is not recorded, arrays."""
         algebra, outputs = tangents_of(recorded), [place(y) for y in self.outputs]
-        with set_grad_enabled(recorded):
+        with set_grad_enabled(recorded), carried_by(None):
             if retain or recorded:
                 push(self._region.nodes, known, algebra)
             else:
@@ -208,7 +225,8 @@ class Recording:
         """The inputs' cotangents for these of the outputs; with create_graph recorded in any case."""
         recorded = create_graph or self._records(cotangents)
         places = [place(x) for x in self.inputs]
-        found = gradients(self._region, places, self.outputs, cotangents, recorded, retain or recorded)
+        with carried_by(None):
+            found = gradients(self._region, places, self.outputs, cotangents, recorded, retain or recorded)
         return [zeros_like(x) if g is None else g for g, x in zip(found, self.inputs, strict=True)]
 
     def _records(self, given: Sequence[Tensor]) -> bool:

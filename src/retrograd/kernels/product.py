@@ -10,7 +10,7 @@ import numpy as np
 
 from .activation import FROM_OUTPUT, activation_backward, activation_forward, check
 from .precision import factors, follow
-from .spec import Array, Kernel, Spec, active, kernel, same_dtype
+from .spec import Array, Composed, Kernel, Spec, active, kernel, same_dtype
 
 SMALL = 1_000_000
 """m * n * k of products that NumPy has finished before another library has done more than been called."""
@@ -216,3 +216,61 @@ def linear_backward(
         left.T @ x if need_w else None,
         np.sum(d, axis=0) if need_b else None,
     )
+
+
+def _infer_tangent(
+    x: Array,
+    w: Array,
+    saved: Array | None = None,
+    tx: Array | None = None,
+    tw: Array | None = None,
+    tb: Array | None = None,
+    activation: str = "identity",
+    alpha: float = 0.0,
+) -> Spec:
+    check("linear_tangent", activation)
+    dtype = same_dtype("linear_tangent", x, w, saved, tx, tw, tb)
+    made = (x.shape[0], w.shape[0])
+    if x.ndim != 2 or w.ndim != 2 or x.shape[1] != w.shape[1]:
+        raise ValueError(
+            f"linear_tangent: x {tuple(x.shape)} and w {tuple(w.shape)} do not fit; "
+            "expected (rows, in_features) and (out_features, in_features)"
+        )
+    if tx is None and tw is None:
+        raise ValueError("linear_tangent: expected a tangent of x, of w or of both")
+    expected = {"tx": (tx, x.shape), "tw": (tw, w.shape), "tb": (tb, made[1:]), "saved": (saved, made)}
+    for name, (array, shape) in expected.items():
+        if array is not None and array.shape != shape:
+            raise ValueError(f"linear_tangent: {name} has shape {tuple(array.shape)}, expected {tuple(shape)}")
+    if activation != "identity" and saved is None:
+        raise ValueError(f"linear_tangent: {activation} needs `saved`, of shape {made}, as linear_backward does")
+    return Spec(made, dtype)
+
+
+@kernel(_infer_tangent, kind=Composed)
+def linear_tangent(
+    k: Any,
+    x: Array,
+    w: Array,
+    saved: Array | None = None,
+    tx: Array | None = None,
+    tw: Array | None = None,
+    tb: Array | None = None,
+    activation: str = "identity",
+    alpha: float = 0.0,
+) -> Any:
+    """The tangent of a dense layer's output: (tx @ w.T + x @ tw.T + tb) * activation'(z).
+
+    Args:
+        x, w: the operands of linear_forward.
+        saved: as in linear_backward.
+        tx, tw, tb: the tangents of x, w and the bias, of their shapes; None for zero. One of x or w has a tangent.
+        activation, alpha: as in linear_forward.
+
+    Returns:
+        (rows, out_features), C order.
+    """
+    t = k.linear_forward(x, tw, tb) if tx is None else k.linear_forward(tx, w, tb)
+    if tx is not None and tw is not None:
+        t = k.add(t, k.linear_forward(x, tw))
+    return t if activation == "identity" else k.activation_backward(t, saved, activation, alpha)

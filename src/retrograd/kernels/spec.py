@@ -9,6 +9,7 @@ which check first.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -43,7 +44,7 @@ class Kernel:
     def __init__(
         self, reference: Callable[..., Any], infer: Callable[..., Any], mutates: tuple[str, ...], arithmetic: bool
     ) -> None:
-        code = reference.__code__
+        code = getattr(reference, "__wrapped__", reference).__code__
         self.name = reference.__name__
         self.reference = np.errstate(all="ignore")(reference) if arithmetic else reference
         self.infer = infer
@@ -70,6 +71,26 @@ class Kernel:
 
     def __repr__(self) -> str:
         return f"<kernel {self.name}({', '.join(self.parameters)})>"
+
+
+class Composed(Kernel):
+    """A kernel that is a composition of others, which a backend may have in one pass: it is written as
+    composition(k, …), with k a table of kernels. Tables that run nothing themselves take the composition."""
+
+    def __init__(
+        self, composition: Callable[..., Any], infer: Callable[..., Any], mutates: tuple[str, ...], arithmetic: bool
+    ) -> None:
+        @functools.wraps(composition)
+        def reference(*args: Any, **attributes: Any) -> Any:
+            return composition(references, *args, **attributes)
+
+        super().__init__(reference, infer, mutates, arithmetic)
+        self.composition = composition
+        self.parameters = self.parameters[1:]
+
+    def by(self, table: Any) -> Callable[..., Any]:
+        """The kernel, made of the table's."""
+        return functools.partial(self.composition, table)
 
 
 TABLE: dict[str, Kernel] = {}
@@ -144,9 +165,11 @@ def kernel(
 
 
 def activate(table: dict[str, Callable[..., Any]]) -> None:
-    """Put a backend's implementations in force; a kernel that `table` lacks runs its reference."""
+    """Put a backend's implementations in force; a kernel that `table` lacks runs its reference or, if it is composed,
+    the kernels that it is made of."""
     for name, declared in TABLE.items():
-        setattr(active, name, table.get(name, declared.reference))
+        otherwise = declared.by(active) if isinstance(declared, Composed) else declared.reference
+        setattr(active, name, table.get(name, otherwise))
     revise()
 
 

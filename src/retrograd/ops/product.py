@@ -94,17 +94,13 @@ class Linear(Op):
     def jvp_kernels(
         self, k: Any, ctx: Node, tx: Array | None, tw: Array | None, tb: Array | None
     ) -> Array | tuple[Array, Array] | None:
-        x, w, *saved = ctx.arrays
-        if tx is not None:
-            t = k.linear_forward(tx, w, tb)
-            if tw is not None:
-                t = k.add(t, k.linear_forward(x, tw))
-        elif tw is not None:
-            t = k.linear_forward(x, tw, tb)
-        else:
+        if tx is None and tw is None:
             return None
-        ty = k.activation_backward(t, saved[0], self.activation, self._alpha(ctx)) if saved else t
-        return (ty, t) if ctx.outputs == 2 else ty
+        x, w, *saved = ctx.arrays
+        if ctx.outputs == 2:
+            tz = k.linear_tangent(x, w, None, tx, tw, tb)
+            return k.activation_backward(tz, saved[0], self.activation, self._alpha(ctx)), tz
+        return k.linear_tangent(x, w, saved[0] if saved else None, tx, tw, tb, self.activation, self._alpha(ctx))
 
     def _alpha(self, ctx: Node) -> float:
         return ctx.attributes.get("alpha", 0.0)

@@ -149,6 +149,9 @@ class Op:
         results: tuple[Tensor, ...],
         residuals: tuple[Any, ...],
     ) -> None:
+        carrier = state.carrier
+        if carrier is not None and carrier.carry(self, operands, attributes, results, residuals):
+            return
         inputs: list[Any] = []
         shapes: list[Any] = []
         for t in operands:

@@ -39,8 +39,10 @@ def map_arrays(function: Callable[[Any], Any], value: Any, chosen: Callable[[Any
     """The container with function(array) in place of each array, or of each value that is chosen and no container."""
     if isinstance(value, Tensor):
         return function(value)
-    if isinstance(value, dict):
-        return {k: map_arrays(function, v, chosen) for k, v in value.items()}
+    if isinstance(value, dict):  # of parameters, most often: without a call for each
+        return {
+            k: function(v) if isinstance(v, Tensor) else map_arrays(function, v, chosen) for k, v in value.items()
+        }
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return type(value)(*[map_arrays(function, v, chosen) for v in value])
     if isinstance(value, (tuple, list)):
@@ -60,7 +62,10 @@ def _collect(value: Any, found: list[Any]) -> None:
         found.append(value)
     elif isinstance(value, dict):
         for v in value.values():
-            _collect(v, found)
+            if isinstance(v, Tensor):
+                found.append(v)
+            else:
+                _collect(v, found)
     elif isinstance(value, (tuple, list)):
         for v in value:
             _collect(v, found)

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..kernels.precision import get_matmul_precision
-from ..kernels.spec import TABLE, Kernel, Spec, active
+from ..kernels.spec import TABLE, Composed, Kernel, Spec, active
 from ..ops.rule import Number
 from ..tape import state
 from ..tensor import Tensor
@@ -214,7 +214,7 @@ class Tracer:
         def record(*args: Any, **attributes: Any) -> Any:
             return self._record(kernel, dict(zip(kernel.parameters, args, strict=False)) | attributes)
 
-        chosen = call or record
+        chosen = kernel.by(self) if isinstance(kernel, Composed) else call or record
         self.__dict__[name] = chosen
         return chosen
 

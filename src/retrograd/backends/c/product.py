@@ -17,6 +17,7 @@ from .native import NULL, by_dtype, contiguous, matrix, out_of_memory, pointer, 
 _MATMUL = by_dtype("matmul")
 _FORWARD = by_dtype("linear_forward")
 _BACKWARD = by_dtype("linear_backward")
+_TANGENT = by_dtype("linear_tangent")
 _empty = np.empty
 
 
@@ -129,8 +130,43 @@ def linear_backward(
     return dx, dw, db
 
 
+_NO_MATRIX = NULL, 0, 0
+
+
+def linear_tangent(
+    x: Array,
+    w: Array,
+    saved: Array | None = None,
+    tx: Array | None = None,
+    tw: Array | None = None,
+    tb: Array | None = None,
+    activation: str = "identity",
+    alpha: float = 0.0,
+) -> Array:
+    dtype = x.dtype
+    run = _TANGENT.get(dtype)
+    if run is None:
+        return reference.linear_tangent.reference(x, w, saved, tx, tw, tb, activation, alpha)
+    rows, columns = x.shape
+    out = len(w)
+    t = _empty((rows, out), dtype)
+    slope = NULL if activation == "identity" else contiguous(saved)  # type: ignore[arg-type]
+    bias = NULL if tb is None else contiguous(tb)
+    try:
+        by_x = (NULL if tx is None else pointer(tx)), columns, 1
+        by_w = (NULL if tw is None else pointer(tw)), columns, 1
+        operands = pointer(x), columns, 1, pointer(w), columns, 1, slope, *by_x, *by_w, bias
+    except ValueError:
+        by_x, by_w = (_NO_MATRIX if m is None else matrix(m) for m in (tx, tw))
+        operands = *matrix(x), *matrix(w), slope, *by_x, *by_w, bias
+    if run(pointer(t), *operands, rows, columns, out, ACTIVATIONS[activation], alpha):
+        raise out_of_memory("linear_tangent")
+    return t
+
+
 KERNELS: dict[str, Any] = {
     "matmul": with_small(matmul),
     "linear_forward": linear_forward,
     "linear_backward": linear_backward,
+    "linear_tangent": linear_tangent,
 }
