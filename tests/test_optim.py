@@ -189,6 +189,30 @@ def test_strided_parameters_and_gradients(name):
     np.testing.assert_array_equal(base.T, plain.detach())
 
 
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        lambda p: optim.SGD(p, lr=0.1, momentum=0.5),
+        lambda p: optim.Adam(p, betas=(0.5, 0.5)),
+        lambda p: optim.RMSprop(p, alpha=0.5, centered=True, momentum=0.5),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_state_of_a_dead_weight_ends_at_zero(backend, optimizer, dtype):
+    """Halved at every step it would get among the subnormal numbers, and stay there."""
+    weight = nn.Parameter(rg.ones(20, dtype=dtype))
+    weight.grad = rg.zeros(20, dtype=dtype)
+    made = optimizer([weight])
+    made.step()
+    state = [v for v in made.state[weight].values() if isinstance(v, rg.Tensor) and v.shape == (20,)]
+    for mean in state:
+        mean.fill_(1.5 * float(np.finfo(dtype).smallest_normal))
+    made.step()
+    assert state
+    assert not any(mean.any() for mean in state)
+    assert (weight == 1).all()
+
+
 def test_nothing_changes_where_one_gradient_does_not_fit():
     good, bad = rg.ones(2, requires_grad=True), rg.ones(3, requires_grad=True)
     opt = optim.SGD([{"params": [good]}, {"params": [bad]}], lr=1.0, momentum=0.9)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from ...kernels import update as reference
 from ...kernels.spec import Array
-from .jit import FLOATS, core
+from .jit import FLOATS, core, inlined
 from .parallel import CHEAP, run
 
 __all__ = ["adam_update", "rmsprop_update", "sgd_update"]
@@ -88,14 +90,21 @@ def rmsprop_update(
         run(rmsprop, CHEAP, views, lr, alpha, eps, weight_decay, momentum)
 
 
+@inlined
+def flushed(mean, least):
+    """A running mean, numbers below the least normal one flushed to 0."""
+    return mean if not abs(mean) < least else least - least
+
+
 @core
 def sgd(p, g, velocity, lr, momentum, gain, weight_decay, nesterov, first):
     t = p.dtype.type
     lr, momentum, gain, weight_decay = t(lr), t(momentum), t(gain), t(weight_decay)
+    least = np.finfo(p.dtype).tiny
     for i in range(p.size):
         d = g[i] + weight_decay * p[i] if weight_decay != 0 else g[i]
         if velocity is not None:
-            velocity[i] = d if first else momentum * velocity[i] + gain * d
+            velocity[i] = flushed(d if first else momentum * velocity[i] + gain * d, least)
             d = d + momentum * velocity[i] if nesterov else velocity[i]
         p[i] -= lr * d
 
@@ -106,10 +115,11 @@ def adam(p, g, m, v, v_max, step_size, root_correction, beta1, beta2, eps, kept,
     gain1, gain2 = t(1 - beta1), t(1 - beta2)
     step_size, root_correction, eps, kept = t(step_size), t(root_correction), t(eps), t(kept)
     beta1, beta2, weight_decay = t(beta1), t(beta2), t(weight_decay)
+    least = np.finfo(p.dtype).tiny
     for i in range(p.size):
         d = g[i] + weight_decay * p[i] if weight_decay != 0 else g[i]
-        m[i] = beta1 * m[i] + gain1 * d
-        v[i] = beta2 * v[i] + gain2 * d * d
+        m[i] = flushed(beta1 * m[i] + gain1 * d, least)
+        v[i] = flushed(beta2 * v[i] + gain2 * d * d, least)
         second = v[i]
         if v_max is not None:
             second = second if second > v_max[i] or second != second else v_max[i]  # NaN in either stays
@@ -122,16 +132,17 @@ def rmsprop(p, g, v, velocity, g_mean, lr, alpha, eps, weight_decay, momentum):
     t = p.dtype.type
     gain = t(1 - alpha)
     lr, alpha, eps, weight_decay, momentum = t(lr), t(alpha), t(eps), t(weight_decay), t(momentum)
+    least = np.finfo(p.dtype).tiny
     for i in range(p.size):
         d = g[i] + weight_decay * p[i] if weight_decay != 0 else g[i]
-        v[i] = alpha * v[i] + gain * d * d
+        v[i] = flushed(alpha * v[i] + gain * d * d, least)
         variance = v[i]
         if g_mean is not None:
-            g_mean[i] = alpha * g_mean[i] + gain * d
+            g_mean[i] = flushed(alpha * g_mean[i] + gain * d, least)
             variance -= g_mean[i] * g_mean[i]
             variance = t(0) if variance <= 0 else variance  # rounding can leave it below zero
         d /= math.sqrt(variance) + eps
         if velocity is not None:
-            velocity[i] = momentum * velocity[i] + d
+            velocity[i] = flushed(momentum * velocity[i] + d, least)
             d = velocity[i]
         p[i] -= lr * d
