@@ -24,12 +24,19 @@
 
 rg_prepare *rg_prepare_call[2];
 
-/* What one thread works with in a part of the batch. */
+/* What one thread works with in a part of the batch. (Weights are packed in each: that costs less than reading what
+ * another core has packed.) */
+enum { SLICES, SCRATCH, SUMS_OF_PART, PACKED, USES };
 typedef struct {
-    uintptr_t *at;
-    char *slices, *scratch, *sums;
-    char *packed; /* weights: packing them in each part costs less than reading what another core has packed */
+    char *memory[USES];
+    int64_t bytes[USES];
 } part_memory;
+
+struct rg_workspace {
+    part_memory *part;
+    int parts;
+    int64_t version; /* moves when memory does */
+};
 
 /* Where a call's address is found anew at each step. */
 typedef struct {
@@ -71,14 +78,16 @@ struct rg_program {
     int64_t input_number;
     int loss_dtype; /* of the first result, where that is a single floating number; else -1 */
     summed_output *sums;
-    int64_t sum_count, sum_bytes;
-    int64_t slice_bytes, scratch_bytes, packed_bytes;
+    int64_t sum_count;
+    int64_t bytes[USES]; /* of each part */
     char *arena;
     uintptr_t *fixed; /* the operands' addresses, but for those that a part has its own of */
     int64_t *local;   /* an operand's place in the slice arena, or -1 */
     int together;     /* all threads run the whole program; else each call has threads of its own */
     int threads, parts;
-    part_memory *part;
+    rg_workspace *workspace;
+    int64_t version; /* of the workspace, that the addresses are of */
+    uintptr_t **at;  /* for each part: where the operands are */
     phase *phases; /* of a program that threads run together; the first one is for epochs whose rows are gathered */
     int64_t phase_count;
     rg_alarm *alarm;
@@ -608,8 +617,8 @@ static void place_operands(const rg_program_source *source, rg_program *p, segme
             p->results[p->result_count++] = (given_operand){number, b->where, offset};
         }
         if (s->rows && o->summed) {
-            p->sums[p->sum_count++] = (summed_output){number, v->size, p->sum_bytes, v->dtype};
-            p->sum_bytes += rg_blocks(v->size * rg_item_bytes(v->dtype), CACHE_LINE) * CACHE_LINE;
+            p->sums[p->sum_count++] = (summed_output){number, v->size, p->bytes[SUMS_OF_PART], v->dtype};
+            p->bytes[SUMS_OF_PART] += rg_blocks(v->size * rg_item_bytes(v->dtype), CACHE_LINE) * CACHE_LINE;
             s->sum_count++;
         }
     }
@@ -665,7 +674,7 @@ static void merge_calls(rg_program *p, const segment *s) {
 
 static int plan_threads(rg_program *p, int threads);
 
-rg_program *rg_program_load(const rg_program_source *source, char *text, int64_t bytes) {
+rg_program *rg_program_load(const rg_program_source *source, rg_workspace *workspace, char *text, int64_t bytes) {
     complaint c = {text, bytes, 0};
     rg_program *p = NULL;
     if (source->buffer_count < 0 || source->instruction_count < 0 || source->segment_count < 0 ||
@@ -678,6 +687,7 @@ rg_program *rg_program_load(const rg_program_source *source, char *text, int64_t
     const int64_t calls = source->instruction_count, operands = calls * RG_OPERANDS;
     p = zeroed(1, sizeof *p);
     if (p) {
+        p->workspace = workspace;
         p->segments = zeroed(source->segment_count, sizeof *p->segments);
         p->calls = zeroed(calls, sizeof *p->calls);
         p->inputs = zeroed(operands, sizeof *p->inputs);
@@ -696,7 +706,7 @@ rg_program *rg_program_load(const rg_program_source *source, char *text, int64_t
     else {
         p->segment_count = source->segment_count;
         p->call_count = calls;
-        p->slice_bytes = source->slice_bytes;
+        p->bytes[SLICES] = source->slice_bytes;
         place_arguments(source, p);
         load_segments(&c, source, p);
     }
@@ -709,10 +719,10 @@ rg_program *rg_program_load(const rg_program_source *source, char *text, int64_t
             if (load_call(&c, source, n, s, call))
                 break;
             place_operands(source, p, s, n);
-            call->packed = p->packed_bytes;
-            p->packed_bytes += rg_blocks(call->packed_bytes, CACHE_LINE) * CACHE_LINE * (call->packed_bytes > 0);
-            if (call->scratch > p->scratch_bytes)
-                p->scratch_bytes = call->scratch;
+            call->packed = p->bytes[PACKED];
+            p->bytes[PACKED] += rg_blocks(call->packed_bytes, CACHE_LINE) * CACHE_LINE * (call->packed_bytes > 0);
+            if (call->scratch > p->bytes[SCRATCH])
+                p->bytes[SCRATCH] = call->scratch;
             s->packs |= call->before != NULL;
             s->work += call->work;
             if (!s->rows && !call->shared)
@@ -734,16 +744,56 @@ rg_program *rg_program_load(const rg_program_source *source, char *text, int64_t
 }
 
 static void free_parts(rg_program *p) {
-    for (int n = 0; n < p->parts; n++) {
-        free(p->part[n].at);
-        free(p->part[n].slices);
-        free(p->part[n].scratch);
-        free(p->part[n].sums);
-        free(p->part[n].packed);
-    }
-    free(p->part);
-    p->part = NULL;
+    for (int n = 0; n < p->parts; n++)
+        free(p->at[n]);
+    free(p->at);
+    p->at = NULL;
     p->parts = 0;
+}
+
+rg_workspace *rg_workspace_new(void) { return zeroed(1, sizeof(rg_workspace)); }
+
+void rg_workspace_free(rg_workspace *workspace) {
+    if (!workspace)
+        return;
+    for (int n = 0; n < workspace->parts; n++)
+        for (int use = 0; use < USES; use++)
+            free(workspace->part[n].memory[use]);
+    free(workspace->part);
+    free(workspace);
+}
+
+/* Makes room for so many parts, each with so much memory; returns 0, or -1 where there is none. */
+static int make_room(rg_workspace *w, int parts, const int64_t bytes[USES]) {
+    if (parts > w->parts) {
+        part_memory *more = realloc(w->part, (size_t)parts * sizeof *more);
+        if (!more)
+            return -1;
+        memset(more + w->parts, 0, (size_t)(parts - w->parts) * sizeof *more);
+        w->part = more;
+        w->parts = parts;
+    }
+    for (int n = 0; n < parts; n++)
+        for (int use = 0; use < USES; use++) {
+            part_memory *part = &w->part[n];
+            const int64_t needed = use == SUMS_OF_PART && n == 0 ? 0 : bytes[use];
+            if (part->memory[use] && part->bytes[use] >= needed)
+                continue;
+            char *memory = aligned(needed);
+            if (!memory)
+                return -1;
+            free(part->memory[use]);
+            part->memory[use] = memory;
+            part->bytes[use] = needed;
+            w->version++;
+        }
+    return 0;
+}
+
+/* Whether the addresses are those of the workspace and for the threads that are allowed now; finds them anew if not. */
+static int is_ready(rg_program *p) {
+    const int threads = rg_num_threads();
+    return (threads == p->threads && p->version == p->workspace->version) || !plan_threads(p, threads);
 }
 
 void rg_program_free(rg_program *p) {
@@ -765,7 +815,7 @@ void rg_program_free(rg_program *p) {
 }
 
 int rg_program_parts(rg_program *p, int64_t n) {
-    if (rg_num_threads() != p->threads && plan_threads(p, rg_num_threads()))
+    if (!is_ready(p))
         return 0;
     return n >= 0 && n < p->segment_count ? p->segments[n].parts : 0;
 }
@@ -844,6 +894,13 @@ static void plan_phases(rg_program *p, int threads) {
     p->phase_count = next - p->phases;
 }
 
+/* Each part but the first has sums of its own. */
+static void place_sums(const rg_program *p, int part) {
+    const uintptr_t sums = (uintptr_t)p->workspace->part[part].memory[SUMS_OF_PART];
+    for (int64_t k = 0; part && k < p->sum_count; k++)
+        p->at[part][p->sums[k].operand] = sums + (uintptr_t)p->sums[k].place;
+}
+
 /* How many parts each segment's batch is cut into, and their memory. Depends on shapes and `threads` alone. */
 static int plan_threads(rg_program *p, int threads) {
     int parts = 1;
@@ -865,36 +922,33 @@ static int plan_threads(rg_program *p, int threads) {
     }
     free_parts(p);
     p->threads = 0;
-    p->part = zeroed(parts, sizeof *p->part);
-    if (!p->part)
+    p->at = zeroed(parts, sizeof *p->at);
+    if (!p->at || make_room(p->workspace, parts, p->bytes))
         return -1;
     p->parts = parts;
     const int64_t operands = p->call_count * RG_OPERANDS;
     for (int n = 0; n < parts; n++) {
-        part_memory *part = &p->part[n];
-        part->at = zeroed(operands, sizeof *part->at);
-        part->slices = aligned(p->slice_bytes);
-        part->scratch = aligned(p->scratch_bytes);
-        part->sums = aligned(n ? p->sum_bytes : 0);
-        part->packed = aligned(p->packed_bytes);
-        if (!part->at || !part->slices || !part->scratch || !part->sums || !part->packed)
+        uintptr_t *at = p->at[n] = zeroed(operands, sizeof *at);
+        if (!at)
             return -1;
+        const uintptr_t slices = (uintptr_t)p->workspace->part[n].memory[SLICES];
         for (int64_t k = 0; k < operands; k++)
-            part->at[k] = p->local[k] >= 0 ? (uintptr_t)part->slices + (uintptr_t)p->local[k] : p->fixed[k];
-        for (int64_t k = 0; n && k < p->sum_count; k++)
-            part->at[p->sums[k].operand] = (uintptr_t)part->sums + (uintptr_t)p->sums[k].place;
+            at[k] = p->local[k] >= 0 ? slices + (uintptr_t)p->local[k] : p->fixed[k];
+        place_sums(p, n);
     }
     p->threads = threads;
+    p->version = p->workspace->version;
     return 0;
 }
 
 /* ---- running */
 
 static rg_frame frame_of(const rg_program *p, int part, const rg_scalar *scalars) {
-    return (rg_frame){.at = p->part[part].at,
+    const part_memory *own = &p->workspace->part[part];
+    return (rg_frame){.at = p->at[part],
                       .scalars = scalars,
-                      .scratch = p->part[part].scratch,
-                      .packed = p->part[part].packed,
+                      .scratch = own->memory[SCRATCH],
+                      .packed = own->memory[PACKED],
                       .threads = 1,
                       .alarm = p->alarm};
 }
@@ -920,9 +974,9 @@ static void run_part(const rg_program *p, const segment *s, int part, const rg_s
 
 #define ADD_SUMS(type)                                                                                                 \
     do {                                                                                                               \
-        type *restrict to = (type *)p->part[0].at[sum->operand];                                                       \
+        type *restrict to = (type *)p->at[0][sum->operand];                                                            \
         for (int part = 1; part < s->parts; part++) {                                                                  \
-            const type *restrict from = (const type *)p->part[part].at[sum->operand];                                  \
+            const type *restrict from = (const type *)p->at[part][sum->operand];                                       \
             for (int64_t i = begin; i < end; i++)                                                                      \
                 to[i] += from[i];                                                                                      \
         }                                                                                                              \
@@ -1002,17 +1056,16 @@ static void run_apart(rg_program *p, const rg_scalar *scalars) {
 
 static void place_inputs(const rg_program *p, void *const *inputs, void *const *results) {
     for (int part = 0; part < p->parts; part++) {
-        uintptr_t *at = p->part[part].at;
+        uintptr_t *at = p->at[part];
         for (int64_t k = 0; k < p->input_count; k++)
             at[p->inputs[k].operand] = (uintptr_t)inputs[p->inputs[k].given] + (uintptr_t)p->inputs[k].offset;
     }
     for (int64_t k = 0; k < p->result_count; k++)
         for (int part = 0; part < p->parts; part++)
-            p->part[part].at[p->results[k].operand] =
+            p->at[part][p->results[k].operand] =
                 (uintptr_t)results[p->results[k].given] + (uintptr_t)p->results[k].offset;
     for (int part = 1; part < p->parts; part++)
-        for (int64_t k = 0; k < p->sum_count; k++)
-            p->part[part].at[p->sums[k].operand] = (uintptr_t)p->part[part].sums + (uintptr_t)p->sums[k].place;
+        place_sums(p, part);
 }
 
 /* A step, or steps, on their way. */
@@ -1142,7 +1195,7 @@ static void run_together(progress *o) {
 
 int rg_program_run(const rg_step *step) {
     rg_program *p = step->program;
-    if (rg_num_threads() != p->threads && plan_threads(p, rg_num_threads()))
+    if (!is_ready(p))
         return -1;
     place_inputs(p, step->inputs, step->results);
     atomic_store_explicit(&p->alarm->raised, 0, memory_order_relaxed);
@@ -1193,7 +1246,7 @@ static int epoch_fits(const rg_program *p, const rg_epoch *e) {
 int64_t rg_program_run_steps(rg_program *p, const rg_epoch *e) {
     if (!epoch_fits(p, e))
         return -2;
-    if (rg_num_threads() != p->threads && plan_threads(p, rg_num_threads()))
+    if (!is_ready(p))
         return -1;
     int64_t bytes = 0;
     for (int64_t n = 0; n < p->input_number; n++)

@@ -152,9 +152,16 @@ typedef union {
 
 typedef struct rg_program rg_program;
 
+/* The threads' working memory for programs of which no two run at one time: what the one has left in the caches serves the
+ * other. It must live as long as they. NULL where there is no memory. */
+typedef struct rg_workspace rg_workspace;
+rg_workspace *rg_workspace_new(void);
+void rg_workspace_free(rg_workspace *workspace);
+
 /* Checks a program and makes it ready to run; everything is copied but the memory at fixed addresses, which must stay.
  * Where something is wrong, or there is no memory, returns NULL and says in `complaint` what. */
-rg_program *rg_program_load(const rg_program_source *source, char *complaint, int64_t complaint_bytes);
+rg_program *rg_program_load(const rg_program_source *source, rg_workspace *workspace, char *complaint,
+                            int64_t complaint_bytes);
 void rg_program_free(rg_program *program);
 
 /* What a step is given: where its inputs and results are, and the values of its scalars. */

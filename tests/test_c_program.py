@@ -177,9 +177,12 @@ def test_whole_layers_have_room_for_all_rows(widths: tuple[int, ...]) -> None:
 # What is refused when it is loaded
 
 
+WORKSPACE = ffi.gc(lib.rg_workspace_new(), lib.rg_workspace_free)
+
+
 def complaint(source: Source) -> str:
     text = ffi.new("char[]", 256)
-    loaded = lib.rg_program_load(source.struct, text, 256)
+    loaded = lib.rg_program_load(source.struct, WORKSPACE, text, 256)
     if loaded == NULL:
         return ffi.string(text).decode()
     lib.rg_program_free(loaded)
@@ -263,7 +266,7 @@ def test_a_corrupted_program_is_refused_or_runs(data: st.DataObject, case: dict[
         except OverflowError:
             pass
     text = ffi.new("char[]", 256)
-    loaded = lib.rg_program_load(s, text, 256)
+    loaded = lib.rg_program_load(s, WORKSPACE, text, 256)
     if loaded == NULL:
         assert ffi.string(text)
         return

@@ -213,6 +213,7 @@ class Program:
         segments: the instructions, cut into parts that run together.
         divided: what the backend that runs it does not do in one call, and why; "" where it does.
         threads: gives how many threads share the batch of each segment, of the backend that runs the program.
+        workspace: what backends keep for all programs that share this dict, of which no two run at one time.
         arena_bytes: the memory that the temporaries need together; slice_bytes: what those need, for each thread, that
             hold one slice of the batch at a time.
     """
@@ -231,6 +232,7 @@ class Program:
         self.results = results
         self.scalars = scalars
         self.divided = ""
+        self.workspace: dict[Any, Any] = {}
         self.threads: Callable[[], list[int]] = lambda: [1] * len(self.segments)
         self._tiled: list[Segment] = []
         self.arena_bytes = 0

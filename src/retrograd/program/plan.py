@@ -30,6 +30,7 @@ class Plan:
         program: after its passes.
         returned: what the function returned, a Result in place of each tensor.
         gradients: the leaves whose grad the step makes, each with the tensor that holds it from step to step.
+        lock: held while the program runs: there is one arena and one place for results, and programs may share more.
 
     Attributes:
         filled: the leaves whose grad the step makes.
@@ -38,7 +39,14 @@ class Plan:
         pace: seconds that a step took lately, where many ran in one call; infinite before.
     """
 
-    def __init__(self, tracer: Tracer, program: Program, returned: Any, gradients: list[tuple[Tensor, Tensor]]) -> None:
+    def __init__(
+        self,
+        tracer: Tracer,
+        program: Program,
+        returned: Any,
+        gradients: list[tuple[Tensor, Tensor]],
+        lock: threading.Lock,
+    ) -> None:
         self.program = program
         self._gradients = gradients
         self._guards = tracer.guards
@@ -59,7 +67,7 @@ class Plan:
         ]
         self._looked_at = tracer.require_unchanged(self.written)
         self._versions = [t._version for t in leaves if id(t.array) in written or id(memory_of(t.array)) in written]
-        self._lock = threading.Lock()  # one arena, one place for results
+        self._lock = lock
         self._acquire, self._release = self._lock.acquire, self._lock.release
         self.pace = math.inf
         self._places = [np.empty(o.shape, o.dtype) if o.size <= COPIED else None for o in program.results]

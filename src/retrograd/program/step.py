@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+import threading
 import types
 import warnings
 from collections.abc import Callable, Hashable, Sequence
@@ -54,6 +55,8 @@ class CompiledStep:
         self._latest_call: tuple[list[Array], Plan, bool] | None = None
         self._observers: Sequence[Observer] = observers
         self._observed: dict[Hashable, ObservedStep] = {}
+        self._workspace: dict[Any, Any] = {}
+        self._lock = threading.Lock()
         self.unobserved = 0
 
     def __get__(self, owner: Any, kind: type | None = None) -> CompiledStep:
@@ -122,6 +125,7 @@ class CompiledStep:
             step = self._observed[observer.key()] = ObservedStep(
                 self._function, self._passes, self._cache_size, self._slice_rows
             )
+            step._workspace, step._lock = self._workspace, self._lock
         returned, reading = step.observed_by(observer, observer.prepare(self), args, kwargs)
         observer.receive(self, reading)
         return returned
@@ -236,7 +240,8 @@ class CompiledStep:
         if "tile" in self._passes:
             tile(program, self._slice_rows)
         plan_memory(program, share="plan_memory" in self._passes)
-        return Plan(tracer, program, returned, gradients)
+        program.workspace = self._workspace
+        return Plan(tracer, program, returned, gradients, self._lock)
 
 
 def _of_same_form(args: Sequence[Any], known: list[Array]) -> list[Array] | None:

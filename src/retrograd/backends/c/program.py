@@ -506,7 +506,9 @@ class Loaded:
     def __init__(self, program: Any) -> None:
         source = Source(program)
         complaint = ffi.new("char[]", 256)
-        loaded = lib.rg_program_load(source.struct, complaint, 256)
+        self._workspace = program.workspace.get("c") or ffi.gc(lib.rg_workspace_new(), lib.rg_workspace_free)
+        program.workspace["c"] = self._workspace
+        loaded = lib.rg_program_load(source.struct, self._workspace, complaint, 256)
         if loaded == NULL:
             raise Unsupported(ffi.string(complaint).decode())
         self._program = ffi.gc(loaded, lib.rg_program_free)
