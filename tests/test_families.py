@@ -67,6 +67,8 @@ CASES = [
     *(case(name, X + 2.0, Y) for name in ("remainder", "fmod", "floor_divide")),
     case("acosh", X + 1.1),
     case("lerp", X, Y, Y[:1]),
+    *(case(name, X, Y, Y[:1] + 2.0, value=0.5) for name in ("addcmul", "addcdiv")),
+    Case("nan_to_num", lambda x: rg.nan_to_num(rg.where(X > 0.2, x, np.nan), nan=2.0), (X,)),
     Case("sinc", lambda x: rg.sinc(x - 0.5), (np.array([0.5, 0.5 + 1e-3, 1.4, 1.6]),)),
     Case("lgamma", lambda x: rg.lgamma(x - 3.0), (X,)),
     Case("polygamma", lambda x: rg.polygamma(2, x), (X + 0.5,)),
@@ -192,7 +194,7 @@ def test_every_public_op_of_these_families_has_a_case() -> None:
     modules = {m.__name__ for m in (arrange, contraction, elementary, gather, scan, sorting, special)}
     public = {n for n in rg.__all__ if getattr(getattr(rg, n), "__module__", "") in modules}
     public |= {n for n in linalg.__all__ if n[0].islower() and n not in ("diagonal", "matmul")}
-    without = {"argsort", "isnan", "isinf", "isfinite"}  # have no derivatives
+    without = {"argsort", "isnan", "isinf", "isfinite", "isclose", "allclose"}  # have no derivatives
     covered = {getattr(rg, c.name, None) for c in CASES} | {getattr(linalg, c.name, None) for c in CASES}
     missing = {n for n in public - without if getattr(rg, n, getattr(linalg, n, None)) not in covered}
     assert not missing

@@ -3,6 +3,7 @@
 import copy
 import math
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 import retrograd as rg
 import retrograd.nn.functional as F
-from retrograd import nn
+from retrograd import nn, optim
 
 
 @pytest.fixture
@@ -412,6 +413,9 @@ PAIRS = [
     ("Tanh", {}),
     ("Sigmoid", {}),
     ("GELU", {}),
+    ("ELU", {"alpha": 1.5}),
+    ("ELU", {"inplace": True}),
+    ("LogSigmoid", {}),
     ("GELU", {"approximate": "tanh"}),
     ("SiLU", {}),
     ("SiLU", {"inplace": True}),
@@ -443,6 +447,10 @@ LOSSES = [
     ("MSELoss", {}, "same"),
     ("L1Loss", {"reduction": "sum"}, "same"),
     ("HuberLoss", {"delta": 0.5}, "same"),
+    ("SmoothL1Loss", {"beta": 0.5}, "same"),
+    ("SmoothL1Loss", {"beta": 0.0, "reduction": "sum"}, "same"),
+    ("NLLLoss", {"ignore_index": 1}, "classes"),
+    ("NLLLoss", {"weight": np.array([0.5, 1.0, 2.0])}, "classes"),
     ("CrossEntropyLoss", {"label_smoothing": 0.1, "ignore_index": 1}, "classes"),
     ("CrossEntropyLoss", {"weight": np.array([0.5, 1.0, 2.0])}, "classes"),
     ("BCEWithLogitsLoss", {"pos_weight": np.array([0.5, 1.0, 2.0]), "reduction": "none"}, "probabilities"),
@@ -467,9 +475,81 @@ def test_losses_match_pytorch(torch, name, options, target):
     np.testing.assert_allclose(x.grad, t.grad, rtol=1e-11, atol=1e-14)
 
 
+NORMALIZING = {
+    "LayerNorm": (lambda nn: nn.LayerNorm(6), (5, 6)),
+    "LayerNorm of two axes, no bias": (lambda nn: nn.LayerNorm((3, 6), bias=False), (5, 3, 6)),
+    "LayerNorm, plain": (lambda nn: nn.LayerNorm([6], eps=0.1, elementwise_affine=False), (2, 5, 6)),
+    "BatchNorm1d": (lambda nn: nn.BatchNorm1d(6), (5, 6)),
+    "BatchNorm1d of series": (lambda nn: nn.BatchNorm1d(3, momentum=0.3), (5, 3, 6)),
+    "BatchNorm1d without running numbers": (lambda nn: nn.BatchNorm1d(6, track_running_stats=False), (5, 6)),
+    "BatchNorm1d, plain": (lambda nn: nn.BatchNorm1d(6, affine=False), (5, 6)),
+}
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("name", NORMALIZING)
+def test_normalizing_layers_train_as_pytorchs(backend: str, torch: Any, name: str, compiled: bool) -> None:
+    make, shape = NORMALIZING[name]
+    rng = np.random.default_rng(3)
+    ours, theirs = nn.Sequential(make(nn), nn.Linear(6, 2)).double(), torch.nn.Sequential(make(torch.nn)).double()
+    theirs.append(torch.nn.Linear(6, 2).double())
+    ours.load_state_dict(theirs.state_dict())
+    optimizers = optim.SGD(ours.parameters(), lr=0.1), torch.optim.SGD(theirs.parameters(), lr=0.1)
+
+    def step(net: Any, optimizer: Any, x: Any) -> Any:
+        loss = (net(x) ** 2).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    mine = (rg.compile if compiled else lambda f: f)(lambda x: step(ours, optimizers[0], x))
+    for _ in range(4):
+        x = rng.normal(2.0, 3.0, shape)
+        loss = step(theirs, optimizers[1], torch.tensor(x))
+        np.testing.assert_allclose(mine(rg.tensor(x)).item(), loss.item(), rtol=1e-10)
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    for key, value in theirs.state_dict().items():
+        np.testing.assert_allclose(ours.state_dict()[key], value, rtol=1e-10, atol=1e-12, err_msg=key)
+    few = rng.normal(size=(2 if "without" in name else 1, *shape[1:]))
+    expected = theirs.eval()(torch.tensor(few)).detach()
+    np.testing.assert_allclose(ours.eval()(rg.tensor(few)).detach(), expected, rtol=1e-10, atol=1e-12)
+
+
+def test_normalizing_layers_refuse_what_does_not_fit() -> None:
+    with pytest.raises(ValueError, match=r"layer_norm: input has shape \(2, 3\), expected its last axes to be \(4,\)"):
+        nn.LayerNorm(4)(rg.ones(2, 3))
+    with pytest.raises(ValueError, match=r"BatchNorm1d: input has shape \(2, 3\), expected \(rows, 4\)"):
+        nn.BatchNorm1d(4)(rg.ones(2, 3))
+    with pytest.raises(ValueError, match="more than 1 value a feature"):
+        nn.BatchNorm1d(4)(rg.ones(1, 4))
+
+
+def test_an_embedding_is_rows_of_its_table(backend: str) -> None:
+    layer, at = nn.Embedding(5, 3), np.array([[0, 2], [2, 4]])
+    np.testing.assert_array_equal(layer(at).detach(), layer.weight.detach().numpy()[at])
+    np.testing.assert_array_equal(rg.compile(layer)(at), layer(at).detach())
+    layer(at).sum().backward()
+    np.testing.assert_array_equal(layer.weight.grad[:, 0], [1, 0, 2, 0, 1])
+    with pytest.raises(IndexError, match="embedding: index 5 is out of range for 5"):
+        layer(np.array([5]))
+
+
+def test_parameters_as_a_vector() -> None:
+    net = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
+    vector = nn.utils.parameters_to_vector(net.parameters())
+    assert vector.shape == (13,)
+    nn.utils.vector_to_parameters(vector.detach() * 2.0, net.parameters())
+    np.testing.assert_array_equal(nn.utils.parameters_to_vector(net.parameters()).detach(), vector.detach() * 2.0)
+    with pytest.raises(ValueError, match=r"vec has shape \(12,\), expected \(13,\)"):
+        nn.utils.vector_to_parameters(vector[1:], net.parameters())
+
+
 def test_options_out_of_range_are_refused_when_the_layer_is_made():
     with pytest.raises(ValueError, match="MSELoss"):
         nn.MSELoss("average")
+    with pytest.raises(ValueError, match="smooth_l1_loss: beta is -1"):
+        nn.SmoothL1Loss(beta=-1.0)(rg.ones(1), rg.ones(1))
     with pytest.raises(ValueError, match="HuberLoss: delta"):
         nn.HuberLoss(delta=0)
     with pytest.raises(ValueError, match="label_smoothing"):

@@ -26,7 +26,8 @@ from torch.testing._internal.common_methods_invocations import op_db  # noqa: E4
 
 import retrograd.nn.functional as F  # noqa: E402
 
-settings.load_profile("retrograd")  # PyTorch's module has loaded one of its own
+if __name__ != "__main__":
+    settings.load_profile("retrograd")  # PyTorch's module has loaded one of its own
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # PyTorch's own
 
@@ -250,25 +251,16 @@ def same(*names: str) -> dict[str, Entry]:
 OPS: dict[str, Entry] = {
     # arithmetic
     **same("abs", "exp", "log", "maximum", "minimum", "sigmoid", "sign", "sqrt", "square", "tanh"),
-    "add": Entry(lambda a, b, alpha=1: rg.add(a, b * alpha)),
-    "sub": Entry(lambda a, b, alpha=1: rg.subtract(a, b * alpha)),
-    "mul": Entry(rg.multiply),
+    **same("add", "sub", "mul", "addcmul", "addcdiv", "isclose", "nan_to_num"),
     "div.no_rounding_mode": Entry(lambda a, b, rounding_mode=None: rg.divide(a, b)),
     "div.floor_rounding": Entry(lambda a, b, rounding_mode: rg.floor_divide(a, b)),
     "div.trunc_rounding": Entry(lambda a, b, rounding_mode: rg.trunc(a / b)),
-    "true_divide": Entry(rg.divide),
-    "pow": Entry(rg.power),
+    **same("true_divide", "pow", "neg", "eq", "ne", "lt", "le", "gt", "ge"),
+    "allclose": Entry(rg.allclose),
     **{f"{n}.binary": Entry(getattr(rg, n)) for n in ("max", "min")},
-    "neg": Entry(rg.negative),
     "where": Entry(lambda a, condition, b: rg.where(condition, a, b)),
     "clamp": Entry(rg.clamp),
     "clone": Entry(rg.clone, without("memory_format")),
-    "eq": Entry(rg.equal),
-    "ne": Entry(rg.not_equal),
-    "lt": Entry(rg.less),
-    "le": Entry(rg.less_equal),
-    "gt": Entry(rg.greater),
-    "ge": Entry(rg.greater_equal),
     **same("logical_and", "logical_or", "logical_not"),
     "__radd__": Entry(lambda a, b: b + a),
     "__rsub__": Entry(lambda a, b: b - a),
@@ -304,6 +296,9 @@ OPS: dict[str, Entry] = {
     "view": Entry(lambda x, *shape: x.view(*shape)),
     "transpose": Entry(rg.transpose, axes_of_none),
     "T": Entry(lambda x: x.T),
+    "t": Entry(rg.t),
+    **{n: Entry(lambda x, other, n=n: getattr(x, n)(other)) for n in ("view_as", "expand_as")},
+    "contiguous": Entry(lambda x: x.contiguous()),
     "squeeze.multiple": Entry(rg.squeeze, axes_of_none),
     "cat": Entry(rg.cat, legacy_empty),
     "__getitem__": Entry(lambda x, key: x[key]),
@@ -331,10 +326,7 @@ OPS: dict[str, Entry] = {
     **same("scatter_add", "index_select", "take", "index_add", "masked_fill", "masked_select"),
     "take_along_dim": Entry(lambda x, indices, dim=None: rg.take_along_axis(x, indices, dim)),
     # products
-    **same("matmul"),
-    "mm": Entry(rg.matmul),
-    "bmm": Entry(rg.matmul),
-    "mv": Entry(rg.matmul),
+    **same("matmul", "mm", "bmm", "mv"),
     "__rmatmul__": Entry(lambda a, b: b @ a),
     **same("inner", "outer", "dot", "vdot", "kron"),
     "einsum": Entry(lambda tensors, subscripts: rg.einsum(subscripts, *tensors)),
@@ -367,6 +359,12 @@ OPS: dict[str, Entry] = {
         f"nn.functional.{n}": Entry(getattr(F, n)) for n in ("relu", "leaky_relu", "gelu", "silu", "softplus", "linear")
     },
     **{f"nn.functional.{n}": Entry(getattr(F, n)) for n in ("mse_loss", "l1_loss", "huber_loss", "cross_entropy")},
+    **{f"nn.functional.{n}": Entry(getattr(F, n)) for n in ("smooth_l1_loss", "nll_loss")},
+    "nn.functional.binary_cross_entropy": Entry(F.binary_cross_entropy, order=1),
+    **{f"nn.functional.{n}": Entry(getattr(F, n)) for n in ("elu", "logsigmoid", "layer_norm", "normalize")},
+    "nn.functional.embedding": Entry(
+        lambda table, at, **options: F.embedding(at, table), without("padding_idx", "max_norm", "scale_grad_by_freq")
+    ),
     "nn.functional.binary_cross_entropy_with_logits": Entry(F.binary_cross_entropy_with_logits),
 }
 

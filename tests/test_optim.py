@@ -344,6 +344,15 @@ SCHEDULES = [
     ("ExponentialLR", {"gamma": 0.9}),
     ("LinearLR", {"start_factor": 0.2, "end_factor": 0.8, "total_iters": 7}),
     ("LinearLR", {}),
+    ("ConstantLR", {"factor": 0.25, "total_iters": 3}),
+    ("PolynomialLR", {"total_iters": 9, "power": 2.0}),
+    (
+        "SequentialLR",
+        {
+            "schedulers": [("LinearLR", {}), ("CosineAnnealingLR", {"T_max": 6}), ("StepLR", {"step_size": 2})],
+            "milestones": [4, 11],
+        },
+    ),
     ("CosineAnnealingLR", {"T_max": 6, "eta_min": 0.01}),
     ("CosineAnnealingLR", {"T_max": 1}),
     ("LambdaLR", {"lr_lambda": lambda epoch: 0.95**epoch}),
@@ -364,6 +373,13 @@ def optimizers(torch, name="SGD"):
     )
 
 
+def scheduled(library, name, optimizer, options):
+    if "schedulers" in options:
+        parts = [scheduled(library, n, optimizer, o) for n, o in options["schedulers"]]
+        options = {**options, "schedulers": parts}
+    return getattr(library.lr_scheduler, name)(optimizer, **options)
+
+
 def options_of(optimizer):
     return [
         [group["lr"], group["momentum"] if "momentum" in group else group["betas"][0]]
@@ -375,8 +391,7 @@ def options_of(optimizer):
 @pytest.mark.parametrize(("name", "options"), SCHEDULES)
 def test_schedules_equal_pytorchs(torch, name, options, optimizer):
     mine, peer = optimizers(torch, optimizer)
-    ours = getattr(optim.lr_scheduler, name)(mine, **options)
-    theirs = getattr(torch.optim.lr_scheduler, name)(peer, **options)
+    ours, theirs = scheduled(optim, name, mine, options), scheduled(torch.optim, name, peer, options)
     for _ in range(24):
         np.testing.assert_allclose(options_of(mine), options_of(peer), rtol=1e-12, atol=1e-15)
         np.testing.assert_allclose(ours.get_last_lr(), theirs.get_last_lr(), rtol=1e-12, atol=1e-15)
@@ -412,7 +427,7 @@ def test_reduce_on_plateau_equals_pytorchs(torch, options):
 def test_schedules_go_on_from_their_state(torch, name, options):
     def made():
         opt = optimizers(torch)[0]
-        return opt, getattr(optim.lr_scheduler, name)(opt, **options)
+        return opt, scheduled(optim, name, opt, options)
 
     (opt, schedule), (resumed_opt, resumed) = made(), made()
     for _ in range(5):
@@ -441,6 +456,8 @@ def test_schedules_resume_by_epoch():
     ("name", "options", "message"),
     [
         ("StepLR", {"step_size": 0}, "step_size is 0"),
+        ("ConstantLR", {"factor": 0.0}, "factor is 0"),
+        ("SequentialLR", {"schedulers": [], "milestones": [1]}, "1 milestones for 0 schedulers"),
         ("LinearLR", {"start_factor": 0}, "start_factor is 0"),
         ("LinearLR", {"end_factor": 2}, "end_factor is 2"),
         ("LambdaLR", {"lr_lambda": [abs, abs]}, "2 values for 1 parameter groups"),

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..ops.activation import gelu, leaky_relu, relu, sigmoid, silu, softplus, tanh
+from ..ops.elementary import elu, logsigmoid
 from ..ops.index import become
 from ..ops.reduction import log_softmax, softmax
 from ..tensor import Tensor
@@ -58,6 +59,21 @@ class LeakyReLU(Module):
         return f"negative_slope={self.negative_slope}" + (", inplace=True" if self.inplace else "")
 
 
+class ELU(Module):
+    """x where x > 0, alpha * (exp(x) - 1) elsewhere; overwrites its input if `inplace`."""
+
+    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
+        super().__init__()
+        self.alpha = alpha
+        self.inplace = inplace
+
+    def forward(self, input: Tensor) -> Tensor:
+        return overwriting(elu, input, self.alpha) if self.inplace else elu(input, self.alpha)
+
+    def extra_repr(self) -> str:
+        return f"alpha={self.alpha}" + (", inplace=True" if self.inplace else "")
+
+
 class Tanh(Module):
     """The hyperbolic tangent."""
 
@@ -74,6 +90,13 @@ class Sigmoid(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         return sigmoid(input)
+
+
+class LogSigmoid(Module):
+    """log(1 / (1 + exp(-x)))."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return logsigmoid(input)
 
 
 class GELU(Module):

@@ -6,7 +6,16 @@ from typing import Any
 
 from ..kernels.loss import check_reduction
 from ..ops.creation import as_tensor
-from ..ops.loss import binary_cross_entropy_with_logits, cross_entropy, huber_loss, l1_loss, mse_loss
+from ..ops.loss import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    huber_loss,
+    l1_loss,
+    mse_loss,
+    nll_loss,
+    smooth_l1_loss,
+)
 from ..tensor import Tensor
 from .module import Module
 
@@ -60,6 +69,20 @@ class HuberLoss(Loss):
         return f"{super().extra_repr()}, delta={self.delta}"
 
 
+class SmoothL1Loss(Loss):
+    """Quadratic up to an error of beta, linear with slope 1 beyond; see functional.smooth_l1_loss."""
+
+    def __init__(self, reduction: str = "mean", beta: float = 1.0) -> None:
+        super().__init__(reduction)
+        self.beta = beta
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return smooth_l1_loss(input, target, self.reduction, self.beta)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, beta={self.beta}"
+
+
 class CrossEntropyLoss(Loss):
     """Cross entropy of logits (rows, classes, …) with class indices or probabilities; see functional.cross_entropy.
 
@@ -84,6 +107,39 @@ class CrossEntropyLoss(Loss):
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return cross_entropy(input, target, self.weight, self.ignore_index, self.reduction, self.label_smoothing)
+
+
+class NLLLoss(Loss):
+    """The negative log-probability of class indices; see functional.nll_loss.
+
+    Args:
+        weight: (classes,) factors of the classes, kept as a buffer.
+        ignore_index, reduction: as in the function.
+    """
+
+    def __init__(self, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> None:
+        super().__init__(reduction)
+        self._register_factors("weight", weight)
+        self.ignore_index = ignore_index
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return nll_loss(input, target, self.weight, self.ignore_index, self.reduction)
+
+
+class BCELoss(Loss):
+    """Binary cross entropy of probabilities with probabilities of one shape.
+
+    Args:
+        weight: factors of the elements, kept as a buffer.
+        reduction: as in the function.
+    """
+
+    def __init__(self, weight: Any = None, reduction: str = "mean") -> None:
+        super().__init__(reduction)
+        self._register_factors("weight", weight)
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return binary_cross_entropy(input, target, self.weight, self.reduction)
 
 
 class BCEWithLogitsLoss(Loss):

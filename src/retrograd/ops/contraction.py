@@ -252,3 +252,6 @@ def vector_norm(x: Operand, ord: float = 2, dim: Dim = None, keepdim: bool = Fal
     flat = (total == 0) | (total == math.inf)
     root = sqrt if ord == 2 else lambda t: t ** (1 / ord)
     return where(flat, root(total.detach()), root(where(flat, 1.0, total)))
+
+
+Tensor.norm = vector_norm  # type: ignore[attr-defined]

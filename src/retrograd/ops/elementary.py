@@ -22,6 +22,7 @@ from .elementwise import (
     Elementwise,
     _reflected,
     abs,
+    add,
     clamp,
     divide,
     equal,
@@ -253,3 +254,52 @@ def isinf(x: Operand) -> Tensor:
 def isfinite(x: Operand) -> Tensor:
     """Whether each element is neither infinite nor NaN."""
     return less(abs(as_tensor_operand("isfinite", x).detach()), math.inf)
+
+
+@method
+def isclose(a: Operand, b: Operand, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:
+    """Whether |a - b| <= atol + rtol |b|, or a and b are equal; shapes broadcast."""
+    a, b = (t.detach() for t in operands("isclose", a, b))
+    near = (a == b) | ((abs(a - b) <= atol + rtol * abs(b)) & isfinite(b))
+    return near | (isnan(a) & isnan(b)) if equal_nan else near
+
+
+@method
+def allclose(a: Operand, b: Operand, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
+    """Whether isclose() holds for all elements."""
+    return isclose(a, b, rtol, atol, equal_nan).all().item()
+
+
+@method
+def nan_to_num(x: Operand, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Tensor:
+    """x with other numbers in place of NaN and the infinities; the dtype's largest and smallest unless given."""
+    x = as_tensor_operand("nan_to_num", x)
+    if x.dtype.kind != "f":
+        return x
+    limits = np.finfo(x.dtype)
+    x = where(isnan(x), float(nan), x)
+    x = where(x == math.inf, float(limits.max if posinf is None else posinf), x)
+    return where(x == -math.inf, float(limits.min if neginf is None else neginf), x)
+
+
+@method
+def addcmul(x: Operand, a: Operand, b: Operand, value: float = 1) -> Tensor:
+    """x + value * a * b; shapes broadcast."""
+    return add(x, multiply(a, b), alpha=value)
+
+
+@method
+def addcdiv(x: Operand, a: Operand, b: Operand, value: float = 1) -> Tensor:
+    """x + value * a / b; shapes broadcast."""
+    return add(x, divide(a, b), alpha=value)
+
+
+def elu(x: Operand, alpha: float = 1.0) -> Tensor:
+    """x where x > 0, alpha (exp(x) - 1) elsewhere (Clevert et al., arXiv:1511.07289)."""
+    x = floating("elu", x)
+    return where(x > 0, x, expm1(clamp(x, max=0)) * alpha)
+
+
+def logsigmoid(x: Operand) -> Tensor:
+    """log(sigmoid(x)), without overflow."""
+    return -logaddexp(0.0, -floating("logsigmoid", x))

@@ -327,15 +327,15 @@ def _pair(name: str, a: Operand, b: Operand) -> tuple[Tensor, Tensor]:
 
 
 @method
-def add(a: Operand, b: Operand) -> Tensor:
-    """a + b; shapes broadcast."""
-    return _add(*_pair("add", a, b))
+def add(a: Operand, b: Operand, *, alpha: float = 1) -> Tensor:
+    """a + alpha * b; shapes broadcast."""
+    return _add(*_pair("add", a, b if alpha == 1 else multiply(b, alpha)))
 
 
 @method
-def subtract(a: Operand, b: Operand) -> Tensor:
-    """a - b; shapes broadcast."""
-    return _subtract(*_pair("subtract", a, b))
+def subtract(a: Operand, b: Operand, *, alpha: float = 1) -> Tensor:
+    """a - alpha * b; shapes broadcast."""
+    return _subtract(*_pair("subtract", a, b if alpha == 1 else multiply(b, alpha)))
 
 
 @method
@@ -492,6 +492,12 @@ def logical_not(x: Operand) -> Tensor:
     return _comparisons["logical_not"](as_tensor_operand("logical_not", x))
 
 
+sub, mul, div, true_divide, pow, neg, clip = subtract, multiply, divide, divide, power, negative, clamp
+eq, ne, lt, le, gt, ge = equal, not_equal, less, less_equal, greater, greater_equal
+for _name in ("sub", "mul", "div", "true_divide", "pow", "neg", "clip", "eq", "ne", "lt", "le", "gt", "ge"):
+    setattr(Tensor, _name, globals()[_name])
+
+
 def _reflected(function: Any) -> Any:
     return lambda a, b: function(b, a)
 
@@ -510,7 +516,6 @@ for _name, _function in {
 }.items():
     setattr(Tensor, f"__{_name}__", _function)
     setattr(Tensor, f"__r{_name}__", _reflected(_function))
-    setattr(Tensor, _name.replace("true", ""), _function)
 for _name, _function in {
     "neg": negative,
     "abs": abs,
@@ -527,7 +532,6 @@ for _name, _function in {
     setattr(Tensor, f"__{_name}__", _function)
 Tensor.__rand__ = _reflected(logical_and)  # type: ignore[attr-defined]
 Tensor.__ror__ = _reflected(logical_or)  # type: ignore[attr-defined]
-Tensor.neg = negative  # type: ignore[attr-defined]
 Tensor.float = lambda x: to(x, dtypes.float32)  # type: ignore[attr-defined]
 Tensor.double = lambda x: to(x, dtypes.float64)  # type: ignore[attr-defined]
 Tensor.long = lambda x: to(x, dtypes.int64)  # type: ignore[attr-defined]

@@ -162,3 +162,13 @@ def masked_select(x: Operand, mask: Operand) -> Tensor:
     """The elements of x where the boolean mask holds, in C order, as a vector; shapes broadcast."""
     x, mask = broadcast_tensors(as_tensor_operand("masked_select", x), as_tensor_operand("masked_select", mask))
     return x[mask]
+
+
+def embedding(input: Operand, weight: Operand) -> Tensor:
+    """The rows of a table (rows, …) at indices of any shape.
+
+    Raises:
+        IndexError: an index is out of range. TypeError: they are not whole numbers.
+    """
+    table = as_tensor_operand("embedding", weight)
+    return table[_indices("embedding", input, table.shape[0])]

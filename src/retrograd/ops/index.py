@@ -297,7 +297,11 @@ def _in_place(name: str, function: str):
     return change
 
 
-for _name in ("add", "sub", "mul", "div", "pow", "clamp", "neg", "exp", "sqrt", "relu", "tanh", "sigmoid"):
+for _name in (
+    *("add", "sub", "mul", "div", "pow", "clamp", "clip", "neg", "abs", "exp", "log", "sqrt", "square", "reciprocal"),
+    *("lerp", "addcmul", "addcdiv", "round", "floor", "nan_to_num", "masked_fill", "index_add", "scatter_add"),
+    *("relu", "tanh", "sigmoid"),
+):
     setattr(Tensor, f"{_name}_", _in_place(f"{_name}_", _name))
 for _name, _function in {"iadd": "add", "isub": "sub", "imul": "mul", "itruediv": "div", "ipow": "pow"}.items():
     setattr(Tensor, f"__{_name}__", _in_place(f"__{_name}__", _function))

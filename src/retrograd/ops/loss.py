@@ -14,10 +14,12 @@ from ..kernels.spec import Array
 from ..tape import Node, state
 from ..tensor import Tensor
 from .activation import sigmoid
-from .elementwise import clamp, sign, where
+from .creation import ones_like
+from .elementwise import clamp, log, sign, where
+from .gather import gather
 from .reduction import log_softmax, softmax
 from .rule import Op, Operand, as_tensor_operand, floating, known, operands
-from .shape import reshape, unsqueeze
+from .shape import reshape, squeeze, unsqueeze
 
 
 class Pointwise(Op):
@@ -169,6 +171,49 @@ def huber_loss(input: Operand, target: Operand, reduction: str = "mean", delta: 
     return _pointwise("huber_loss", _huber, input, target, reduction, delta=float(delta))
 
 
+def smooth_l1_loss(input: Operand, target: Operand, reduction: str = "mean", beta: float = 1.0) -> Tensor:
+    """With d = |input - target|: d²/(2 beta) up to beta, d - beta/2 beyond; l1_loss where beta is 0.
+
+    Raises:
+        ValueError: shapes differ, an unknown reduction, or beta is negative.
+    """
+    if not beta >= 0:
+        raise ValueError(f"smooth_l1_loss: beta is {beta}, expected 0 or more")
+    if beta == 0:
+        return _pointwise("smooth_l1_loss", _l1, input, target, reduction)
+    return _pointwise("smooth_l1_loss", _huber, input, target, reduction, delta=float(beta)) / beta
+
+
+def _bounded_log(x: Tensor) -> Tensor:
+    positive = x > 0
+    return where(positive, clamp(log(where(positive, x, 1.0)), min=-100), -100.0)
+
+
+def binary_cross_entropy(
+    input: Operand, target: Operand, weight: Operand | None = None, reduction: str = "mean"
+) -> Tensor:
+    """-(target log(input) + (1 - target) log(1 - input)), each logarithm at least -100; of logits,
+    binary_cross_entropy_with_logits is more exact.
+
+    Args:
+        input: probabilities in [0, 1], any shape.
+        target: the same shape.
+        weight: factors of the elements' losses, broadcast to that shape.
+        reduction: as in mse_loss.
+
+    Raises:
+        ValueError: shapes differ, or an unknown reduction.
+    """
+    name = "binary_cross_entropy"
+    check_reduction(name, reduction)
+    x, t = operands(name, input, target)
+    x, t = floating(name, x), floating(name, t)
+    if x.shape != t.shape:
+        raise ValueError(f"{name}: input has shape {x.shape} and target {t.shape}, expected the same")
+    loss = -(t * _bounded_log(x) + (1.0 - t) * _bounded_log(1.0 - x))
+    return _reduced(loss if weight is None else loss * as_tensor_operand(name, weight), reduction)
+
+
 def binary_cross_entropy_with_logits(
     input: Operand,
     target: Operand,
@@ -269,10 +314,7 @@ def cross_entropy(
     t = t.to(dtypes.int64 if indices else x.dtype)
     kept = None
     if indices:
-        # of numbers that are not known yet only an index that is named can be ignored
-        if (t.array == ignore_index).any() if known(t) else ignore_index != _IGNORED:
-            kept = t != ignore_index
-            t = where(kept, t, 0)
+        t, kept = _without_ignored(t, ignore_index)
         _check_classes(name, t, classes)
     if weight is None and kept is None and not label_smoothing:
         need_grad = state.recording and x.requires_grad
@@ -280,6 +322,15 @@ def cross_entropy(
     else:
         loss = _weighted_cross_entropy(x, t, weight, kept, reduction, label_smoothing)
     return reshape(loss, rows_shape) if reduction == "none" and x.shape[:1] != rows_shape else loss
+
+
+def _without_ignored(t: Tensor, ignore_index: int) -> tuple[Tensor, Tensor | None]:
+    """Class indices with 0 for those that are ignored, and which are not, or None where all count."""
+    # of numbers that are not known yet only an index that is named can be ignored
+    if (t.array == ignore_index).any() if known(t) else ignore_index != _IGNORED:
+        kept = t != ignore_index
+        return where(kept, t, 0), kept
+    return t, None
 
 
 def _weighted_cross_entropy(
@@ -307,3 +358,42 @@ def _weighted_cross_entropy(
         return loss.mean()
     total = hard.sum(1)
     return loss.sum() / (total if kept is None else where(kept, total, 0.0)).sum()
+
+
+def nll_loss(
+    input: Operand,
+    target: Operand,
+    weight: Operand | None = None,
+    ignore_index: int = _IGNORED,
+    reduction: str = "mean",
+) -> Tensor:
+    """The negative of the input, log-probabilities of classes, at the target's class; of logits, cross_entropy is one
+    pass.
+
+    Args:
+        input: (classes,), (rows, classes) or (rows, classes, d1, …), as log_softmax gives.
+        target: class indices in [0, classes), of input's shape without the class axis.
+        weight, ignore_index, reduction: as in cross_entropy.
+
+    Raises:
+        ValueError: shapes do not fit, or an unknown reduction. IndexError: a class index is out of range.
+        TypeError: the target is not integer.
+    """
+    name = "nll_loss"
+    check_reduction(name, reduction)
+    x, t = floating(name, input), as_tensor_operand(name, target)
+    axis = 0 if x.ndim == 1 else 1
+    rows_shape = x.shape[:axis] + x.shape[axis + 1 :]
+    if x.ndim == 0 or t.shape != rows_shape:
+        raise ValueError(
+            f"{name}: input {x.shape} and target {t.shape} do not fit; expected class indices {rows_shape}"
+        )
+    t, kept = _without_ignored(t, ignore_index)
+    _check_classes(name, t, x.shape[axis])
+    loss = -squeeze(gather(x, axis, unsqueeze(t, axis)), axis)
+    if weight is None and kept is None:
+        return _reduced(loss, reduction)
+    factors = ones_like(loss) if weight is None else as_tensor_operand(name, weight).to(x.dtype)[t]
+    factors = factors if kept is None else where(kept, factors, 0.0)
+    loss = where(factors == 0, 0.0, loss * factors)
+    return loss.sum() / factors.sum() if reduction == "mean" else _reduced(loss, reduction)

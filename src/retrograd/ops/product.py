@@ -218,7 +218,8 @@ def matmul(a: Operand, b: Operand) -> Tensor:
 
 Tensor.__matmul__ = matmul  # type: ignore[method-assign,assignment]
 Tensor.__rmatmul__ = lambda b, a: matmul(a, b)  # type: ignore[method-assign,assignment,misc]
-Tensor.mm = matmul  # type: ignore[attr-defined]
+mm = bmm = mv = matmul
+Tensor.mm = Tensor.bmm = Tensor.mv = matmul  # type: ignore[attr-defined]
 
 
 def linear(

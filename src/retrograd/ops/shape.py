@@ -187,8 +187,56 @@ def _reversed(x: Tensor) -> Tensor:
     return _transpose(x, axes=tuple(range(x.ndim))[::-1])
 
 
+@method
+def t(x: Tensor) -> Tensor:
+    """The transpose of a matrix; a vector, or a tensor without axes, itself.
+
+    Raises:
+        ValueError: x has more than two axes.
+    """
+    if x.ndim > 2:
+        raise ValueError(f"t: shape {x.shape} has {x.ndim} axes, expected at most 2; transpose() takes two of them")
+    return _reversed(x)
+
+
 Tensor.T = property(_reversed)  # type: ignore[attr-defined]
 Tensor.mT = property(lambda x: transpose(x, -2, -1))  # type: ignore[attr-defined]
+
+
+@method
+def numel(x: Tensor) -> int:
+    """The number of elements."""
+    return x.size
+
+
+@method
+def dim(x: Tensor) -> int:
+    """The number of axes."""
+    return x.ndim
+
+
+@method
+def view_as(x: Tensor, other: Tensor) -> Tensor:
+    """x in the shape of another tensor, as view() gives it."""
+    return view(x, other.shape)
+
+
+@method
+def expand_as(x: Tensor, other: Tensor) -> Tensor:
+    """x broadcast to the shape of another tensor."""
+    return broadcast_to(x, other.shape)
+
+
+@method
+def contiguous(x: Tensor) -> Tensor:
+    """x itself where its elements stand in C order, else a copy in which they do; gradients flow through."""
+    return x if x.array.flags.carray else x.clone()
+
+
+@method
+def cpu(x: Tensor) -> Tensor:
+    """x itself: there is no other place for it."""
+    return x
 
 
 @method

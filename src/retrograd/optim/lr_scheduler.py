@@ -6,6 +6,7 @@ change from outside is kept.
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -175,6 +176,41 @@ class LinearLR(LRScheduler):
         return self._scaled(self._factor(self.last_epoch) / self._factor(self.last_epoch - 1))
 
 
+class ConstantLR(LRScheduler):
+    """The learning rate times `factor` until epoch total_iters.
+
+    Raises:
+        ValueError: factor is not in (0, 1].
+    """
+
+    def __init__(self, optimizer: Optimizer, factor: float = 1 / 3, total_iters: int = 5, last_epoch: int = -1) -> None:
+        if not 0 < factor <= 1:
+            raise ValueError(f"ConstantLR: factor is {factor}, expected more than 0 and at most 1")
+        self.factor = factor
+        self.total_iters = total_iters
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[float]:
+        if self.last_epoch == 0:
+            return self._scaled(self.factor)
+        return self._scaled(1 / self.factor) if self.last_epoch == self.total_iters else self._found()
+
+
+class PolynomialLR(LRScheduler):
+    """The learning rate times (1 - epoch / total_iters)**power, 0 from epoch total_iters on."""
+
+    def __init__(self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1) -> None:
+        self.total_iters = total_iters
+        self.power = power
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[float]:
+        epoch, total = self.last_epoch, self.total_iters
+        if epoch == 0 or epoch > total:
+            return self._found()
+        return self._scaled(((total - epoch) / (total - epoch + 1)) ** self.power)
+
+
 class CosineAnnealingLR(LRScheduler):
     """Half a cosine from the learning rate to eta_min in T_max epochs, then back (Loshchilov and Hutter,
     arXiv:1608.03983, without restarts)."""
@@ -225,6 +261,50 @@ class LambdaLR(LRScheduler):
     def state_dict(self) -> dict[str, Any]:
         """Everything but the optimizer and the functions, which are code."""
         return {name: value for name, value in super().state_dict().items() if name != "lr_lambdas"}
+
+
+class SequentialLR(LRScheduler):
+    """Schedules one after the other, each from the initial learning rate, with its own epochs counted from 0.
+
+    Args:
+        optimizer: that of all of them.
+        schedulers: the schedules, in order.
+        milestones: the epochs at which the second, the third … begins, ascending.
+
+    Raises:
+        ValueError: a schedule is of another optimizer, or there is not one milestone fewer than schedules.
+    """
+
+    def __init__(self, optimizer: Optimizer, schedulers: list[LRScheduler], milestones: list[int]) -> None:
+        if len(milestones) != len(schedulers) - 1:
+            raise ValueError(
+                f"SequentialLR: {len(milestones)} milestones for {len(schedulers)} schedulers, expected one fewer"
+            )
+        if any(s.optimizer is not optimizer for s in schedulers):
+            raise ValueError("SequentialLR: a scheduler is of another optimizer")
+        self.schedulers = list(schedulers)
+        self.milestones = list(milestones)
+        super().__init__(optimizer)
+
+    def _advance(self) -> None:
+        self.last_epoch += 1
+        current = self.schedulers[bisect.bisect_right(self.milestones, self.last_epoch)]
+        if self.last_epoch in (0, *self.milestones):
+            for group, lr in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
+                group["lr"] = lr
+            current.last_epoch = -1
+        current._advance()
+        self._last_lr = current.get_last_lr()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything but the optimizer, with the schedules' own."""
+        return {**super().state_dict(), "schedulers": [s.state_dict() for s in self.schedulers]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from what state_dict() returned."""
+        for scheduler, saved in zip(self.schedulers, state_dict["schedulers"], strict=True):
+            scheduler.load_state_dict(saved)
+        super().load_state_dict({name: value for name, value in state_dict.items() if name != "schedulers"})
 
 
 class OneCycleLR(LRScheduler):
