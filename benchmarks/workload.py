@@ -169,9 +169,9 @@ def _shared_step(case: Case, nn: Any, optim: Any, F: Any, from_numpy: Callable[.
 
     def step(x: Any, y: Any) -> Any:
         loss = F.mse_loss(model(x), y)
-        optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        optimizer.zero_grad()
         return loss
 
     return step

@@ -56,6 +56,8 @@ struct rg_call {
     int64_t number;      /* in the program */
     int64_t merged;      /* this call and so many that follow run as one, by this one's executor */
     int64_t group;       /* this call and so many that follow, of any kind, are shared out in the same way */
+    int joins_update;      /* a linear_backward whose weights are better updated while their gradient is made */
+    const rg_call *update; /* of the weights, with the gradient that this call makes; is one of those merged with it */
     int opcode, dtype;
     int32_t option[RG_OPTIONS];
     int32_t scalar[RG_NUMBERS];

@@ -647,6 +647,42 @@ static int same_numbers(const rg_call *a, const rg_call *b) {
     return 1;
 }
 
+static int same_operand(const rg_operand *a, const rg_operand *b) {
+    return a->buffer == b->buffer && a->offset == b->offset && a->axes == 2 && b->axes == 2 &&
+           a->shape[0] == b->shape[0] && a->shape[1] == b->shape[1] && a->strides[0] == b->strides[0] && a->strides[1] == b->strides[1];
+}
+
+/* Whether no call but n and n + 1 touches the weights' gradient that call n makes, nor anybody after the step. */
+static int nobody_reads(const rg_program_source *source, int64_t n) {
+    const int32_t buffer = source->instructions[n].operand[1].buffer;
+    int readers = 0;
+    for (int64_t k = 0; k < source->instruction_count; k++)
+        for (int slot = 0; slot < RG_OPERANDS; slot++)
+            readers += source->instructions[k].operand[slot].buffer == buffer;
+    return source->buffers[buffer].place == RG_ARENA && readers == 2;
+}
+
+/* Whether an update is that of call n's weights with the gradient that it makes, as one contiguous matrix. */
+static int updates_weights(const rg_program_source *source, const rg_program *p, int64_t n) {
+    const rg_call *call = &p->calls[n];
+    const rg_operand *own = source->instructions[n].operand, *next = source->instructions[n + 1].operand;
+    const int opcode = call[1].opcode;
+    return call->opcode == RG_LINEAR_BACKWARD && call->joins_update && opcode >= RG_SGD_UPDATE &&
+           opcode <= RG_RMSPROP_UPDATE && call->operand[1].present && call->operand[5].contiguous && same_operand(&next[0], &own[5]) &&
+           same_operand(&next[1], &own[1]) && nobody_reads(source, n);
+}
+
+/* A product that makes a gradient, and the update with it, become one. */
+static void join_updates(const rg_program_source *source, rg_program *p, const segment *s) {
+    for (int64_t n = s->first; !s->rows && n + 1 < s->first + s->count; n++) {
+        rg_call *call = &p->calls[n];
+        if (updates_weights(source, p, n)) {
+            call->update = call + 1;
+            call->merged = call->group = 2;
+        }
+    }
+}
+
 /* Shared calls whose shares can begin at the same places become a group, those of them with the same numbers one. */
 static void merge_calls(rg_program *p, const segment *s) {
     const rg_call *const end = p->calls + s->first + s->count;
@@ -728,8 +764,10 @@ rg_program *rg_program_load(const rg_program_source *source, rg_workspace *works
             if (!s->rows && !call->shared)
                 of_one_thread += call->work;
         }
-        if (!c.failed)
+        if (!c.failed) {
+            join_updates(source, p, s);
             merge_calls(p, s);
+        }
     }
     if (!c.failed) {
         p->together = of_one_thread <= WORK_OF_ONE_THREAD;
@@ -885,8 +923,8 @@ static void plan_phases(rg_program *p, int threads) {
                 continue;
             }
             *next = (phase){.kind = ALONE, .call = call};
-            for (; call < last && !call->shared; call++)
-                next->calls++;
+            for (; call < last && !call->shared; call += call->merged)
+                next->calls += call->merged;
             next++;
         }
         done = 0;
@@ -1136,7 +1174,7 @@ static void end_step(progress *o) {
 
 static void run_calls(const rg_program *p, const rg_call *call, int64_t calls, const rg_scalar *scalars) {
     const rg_frame frame = frame_of(p, 0, scalars);
-    for (const rg_call *last = call + calls; call < last && !has_fault(p); call++) {
+    for (const rg_call *last = call + calls; call < last && !has_fault(p); call += call->merged) {
         if (call->before)
             call->before(call, &frame);
         call->run(call, &frame);

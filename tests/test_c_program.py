@@ -174,6 +174,39 @@ def test_whole_layers_have_room_for_all_rows(widths: tuple[int, ...]) -> None:
         np.testing.assert_allclose(p.detach().numpy(), q.detach().numpy(), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("rows", [1, 90, 1100])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_updates_made_with_the_gradient(optimizer: str, rows: int, count: int, threads: Any) -> None:
+    """Weights beyond the cache, whose gradient nobody reads: by one vector, in one block and in several."""
+    threads(count)
+    x, y = (rg.tensor(np.random.default_rng(0).standard_normal((rows, n)), dtype="float32") for n in (301, 70))
+    after = []
+    for compiled in (True, False):
+        rg.manual_seed(0)
+        model = nn.Sequential(nn.Linear(301, 470), nn.ReLU(), nn.Linear(470, 70))
+        updates = OPTIMIZERS[optimizer](model.parameters())
+        before = [p.detach().numpy().copy() for p in model.parameters()]
+
+        def step(model: nn.Module = model, updates: Any = updates) -> rg.Tensor:
+            loss = F.mse_loss(model(x), y)
+            loss.backward()
+            updates.step()
+            updates.zero_grad()
+            return loss
+
+        run = rg.compile(step) if compiled else step
+        for _ in range(2):
+            run()
+        if compiled:
+            kernels = [i.kernel for i in run.program.instructions]
+            last = max(n for n, kernel in enumerate(kernels) if kernel == "linear_backward")
+            assert kernels[last + 1].endswith("_update"), "the gradient's update does not follow it"
+        after.append([p.detach().numpy() - b for p, b in zip(model.parameters(), before, strict=True)])
+    for change, expected in zip(*after, strict=True):
+        np.testing.assert_allclose(change, expected, rtol=0, atol=5e-3 * np.abs(expected).max())
+
+
 # What is refused when it is loaded
 
 

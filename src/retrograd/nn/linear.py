@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..ops.creation import empty
+from ..kernels.memory import aligned_zeros
+from ..ops.creation import _dtype
 from ..ops.product import linear
 from ..tensor import Tensor
 from . import init
@@ -48,8 +49,8 @@ class Linear(Module):
             raise ValueError(f"Linear: sizes are {in_features} and {out_features}, expected none below 0")
         self.in_features = in_features
         self.out_features = out_features
-        self.weight = Parameter(empty(out_features, in_features, dtype=dtype))
-        self.register_parameter("bias", Parameter(empty(out_features, dtype=dtype)) if bias else None)
+        self.weight = Parameter(aligned_zeros((out_features, in_features), _dtype(dtype)))
+        self.register_parameter("bias", Parameter(aligned_zeros(out_features, _dtype(dtype))) if bias else None)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

@@ -10,8 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import numpy as np
-
+from ..kernels.memory import aligned_zeros
 from ..kernels.spec import Array, revise
 from ..nn.module import clear_gradients
 from ..ops.creation import as_tensor
@@ -294,6 +293,6 @@ def remembered(kept: dict[str, Any], name: str, like: Array) -> Array:
     """The array that a parameter's state keeps under a name; zeros like the parameter the first time."""
     tensor = kept.get(name)
     if tensor is None:
-        tensor = kept[name] = Tensor(np.zeros(like.shape, like.dtype))
+        tensor = kept[name] = Tensor(aligned_zeros(like.shape, like.dtype))
     thread.kernels.hold([tensor])
     return tensor.array

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..backends import registry
+from ..kernels.memory import aligned_zeros
 from ..kernels.spec import Array, revision
 from ..tensor import Tensor
 from .containers import map_arrays
@@ -220,7 +221,7 @@ def keep_gradients(tracer: Tracer) -> list[tuple[Tensor, Tensor]]:
         if not _is_own(operand):
             operand = tracer.copy(leaf.grad.array).operand
         operand.buffer.role = HELD
-        operand.buffer.array = np.zeros(operand.shape, operand.dtype)
+        operand.buffer.array = aligned_zeros(operand.shape, operand.dtype)
         leaf.grad = Tensor(operand.buffer.array)
         kept.append((leaf, leaf.grad))
     return kept

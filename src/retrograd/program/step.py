@@ -15,6 +15,7 @@ import numpy as np
 from ..kernels.spec import Array, active
 from ..tape import state
 from ..tensor import Tensor
+from .advance import advance
 from .containers import array_of, describe_signature, map_arrays, signature
 from .epochs import run_epochs
 from .fuse import fuse
@@ -27,7 +28,7 @@ from .prune import prune
 from .tile import tile
 from .trace import Traced, Tracer
 
-PASSES = ("merge", "prune", "fuse", "tile", "plan_memory")
+PASSES = ("merge", "prune", "fuse", "tile", "advance", "plan_memory")
 
 
 class CompiledStep:
@@ -239,6 +240,8 @@ class CompiledStep:
             fuse(program)
         if "tile" in self._passes:
             tile(program, self._slice_rows)
+        if "advance" in self._passes:
+            advance(program)
         plan_memory(program, share="plan_memory" in self._passes)
         program.workspace = self._workspace
         return Plan(tracer, program, returned, gradients, self._lock)
@@ -291,6 +294,9 @@ def compile(
     that the trace had to look at has changed; what NumPy or Python works out in the step, it works out at the trace
     only. A method may be compiled; each object then has a step of its own. Arguments are what they were when it was
     called, also where one is memory that the step changes. What the step returns comes back as tensors without history.
+
+    A step that ends with zero_grad() leaves no gradients behind: then those of large layers are not even stored, each
+    piece of the weights being updated as soon as its gradient is there.
 
     Args:
         function: the step; its arguments are arrays, tensors, containers of them, or plain Python values.

@@ -61,7 +61,7 @@ def _gather(
     for instruction in pending:
         reads = {o.buffer.number for o in instruction.operands()}
         writes = {o.buffer.number for o in instruction.written()}
-        if _conflict(reads, writes, after):
+        if conflict(reads, writes, after):
             after.append(instruction)
             continue
         rows = None if reads & sums or not batch else _rows(instruction, batch, batched)
@@ -69,14 +69,14 @@ def _gather(
             inside[instruction] = rows
             sums |= {instruction.outputs[i].buffer.number for i in rows.summed if instruction.outputs[i]}
             batched |= {instruction.outputs[k].buffer.number for k in rows.sliced if isinstance(k, int)}
-        elif _conflict(reads, writes, list(inside)):
+        elif conflict(reads, writes, list(inside)):
             after.append(instruction)
         else:
             before.append(instruction)
     return inside, before, after
 
 
-def _conflict(reads: set[int], writes: set[int], others: list[Instruction]) -> bool:
+def conflict(reads: set[int], writes: set[int], others: list[Instruction]) -> bool:
     """Whether a call with these reads and writes must not change places with one of the others."""
     for other in others:
         other_writes = {o.buffer.number for o in other.written()}
