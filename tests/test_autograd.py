@@ -747,6 +747,9 @@ def test_checkpoints_can_be_differentiated_again_and_keep_no_arrays() -> None:
     w = f64(0.5, -0.3)
     f = lambda x: rg.checkpoint(lambda x: (x * w).tanh().square(), x)  # noqa: E731
     assert rg.check_grad(f, f64(1.0, 2.0), order=2)
+    curve = lambda run: lambda x: (lambda h: run(lambda x: (x * h).exp().sum(), x))(x.sin())  # noqa: E731
+    given = f64(1.0, 2.0), f64(3.0, 4.0)
+    close(rg.hvp(curve(rg.checkpoint), *given), rg.hvp(curve(lambda f, x: f(x)), *given))
     runs = []
     x = leaf(1.0, 2.0)
     y = rg.checkpoint(lambda x: runs.append(x.exp()) or runs[-1].exp(), x)
@@ -798,6 +801,51 @@ def test_gradients_of_each_row(name: str, compiled: bool, backend: str) -> None:
         assert g.numpy().flags.writeable
 
 
+@pytest.mark.parametrize("name", losses_of_a_row())
+@pytest.mark.parametrize("compiled", [False, True])
+def test_gradients_of_each_row_can_be_differentiated(name: str, compiled: bool, backend: str) -> None:
+    """By the parameters, by the data, and by what the loss uses beside them; in both modes, and again."""
+    loss = losses_of_a_row()[name]
+    rng = np.random.default_rng(0)
+    params = [rg.from_numpy(rng.standard_normal(s)) for s in ((4, 3), (4,))]
+    x, y = rg.from_numpy(rng.standard_normal((3, 3))), rg.from_numpy(rng.integers(0, 4, 3))
+    given, moved = (params, x, f64(1.5)), ([rg.ones_like(p) for p in params], x * x, f64(-0.5))
+
+    def at_once(params: Any, x: rg.Tensor, scale: rg.Tensor) -> Any:
+        twice = scale * 2
+        scaled = lambda p, x, y: loss(p, x * scale, y) * twice  # noqa: E731
+        return rg.per_sample_grad(scaled, params, x, y, create_graph=True)
+
+    def one_by_one(params: Any, x: rg.Tensor, scale: rg.Tensor) -> Any:
+        scaled = lambda p, x, y: loss(p, x * scale, y) * (scale * 2)  # noqa: E731
+        rows = [rg.grad(scaled)(params, x[i], y[i]) for i in range(3)]
+        return [rg.stack(list(part)) for part in zip(*rows, strict=True)]
+
+    def derivatives(gradients: Callable[..., Any]) -> list[rg.Tensor]:
+        def measure(*given: Any) -> rg.Tensor:
+            return sum((g.square() * g).sum() for g in gradients(*given))
+
+        def by_all(*given: Any) -> Any:
+            first = rg.grad(measure, argnums=(0, 1, 2))(*given)
+            return first if compiled else (first, rg.jvp(gradients, given, moved), rg.hvp(measure, given, moved))
+
+        found: list[rg.Tensor] = []
+        map_arrays(found.append, (rg.compile(by_all) if compiled else by_all)(*given))
+        return found
+
+    for found, expected in zip(derivatives(at_once), derivatives(one_by_one), strict=True):
+        close(found, expected)
+
+
+def test_gradients_of_rows_draw_again_what_they_drew() -> None:
+    w, x = leaf(1.0, 2.0, 3.0), rg.ones(4, 3, dtype="float64")
+    rg.manual_seed(0)
+    rows = rg.per_sample_grad(lambda w, x: F.dropout(w * x, 0.5).square().sum(), w, x, create_graph=True)
+    rg.rand(5)
+    assert 0 < np.count_nonzero(rows.detach().numpy()) < rows.size
+    close(rg.autograd.grad(rows.sum(), w)[0], (rows.detach() / w.detach()).sum(0))
+
+
 def test_rows_of_a_model() -> None:
     model = network()
     params = dict(model.named_parameters())
@@ -806,6 +854,19 @@ def test_rows_of_a_model() -> None:
     model(x).square().sum().backward()
     for name, p in params.items():
         close(found[name].numpy().sum(0), p.grad)
+
+    hanging = rg.per_sample_grad(lambda p, x: model(x).square().sum(), params, x, create_graph=True)
+    rows = [rg.autograd.grad(model(row).square().sum(), list(params.values()), create_graph=True) for row in x]
+    totals = sum(g.square().sum() for g in hanging.values()), sum(g.square().sum() for row in rows for g in row)
+    for a, b in zip(*[rg.autograd.grad(total, list(params.values())) for total in totals], strict=True):
+        close(a, b)
+    with rg.no_grad():
+        assert not rg.per_sample_grad(lambda p, x: model(x).sum(), params, x, create_graph=True)["0.bias"].requires_grad
+    hanging = rg.per_sample_grad(lambda p, x: model(x).square().sum(), params, x, create_graph=True)
+    with rg.no_grad():
+        next(iter(params.values())).mul_(2)
+    with pytest.raises(RuntimeError, match=r"per_sample_grad of .* changed in place"):
+        hanging["0.bias"].sum().backward()
 
 
 # What is refused
@@ -910,7 +971,7 @@ REFUSALS = [
     Refusal(
         lambda: rg.grad(lambda w: rg.per_sample_grad(lambda w, x: (w * x).sum(), w, X).sum())(X),
         NotImplementedError,
-        r"per_sample_grad: a tensor of shape \(2,\) has a history, .*differentiated by it.*detach\(\)",
+        r"per_sample_grad: a tensor of shape \(2,\) has a history, .*differentiated by it.*create_graph=True",
     ),
     Refusal(
         lambda: rg.per_sample_grad(lambda w, x: w.sum() if x > 0 else w.max(), X, X),

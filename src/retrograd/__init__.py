@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from . import autograd, backends, data, kernels, nn, optim
 from .autograd.anomaly import detect_anomaly
-from .autograd.batching import per_sample_grad
 from .autograd.check import GradientMismatch, check_grad
 from .autograd.checkpoint import checkpoint
 from .autograd.custom import custom_jvp, custom_vjp
 from .autograd.functional import grad, hessian, hvp, jacobian, jvp, linearize, value_and_grad, vjp
+from .autograd.per_sample import per_sample_grad
 from .autograd.recording import stop_gradient
 from .backends import get_num_threads, set_num_threads
 from .dtypes import bool_, float32, float64, get_default_dtype, int32, int64, set_default_dtype

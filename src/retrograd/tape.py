@@ -249,7 +249,11 @@ class Cotangents:
 
     def pull(self, node: Node, gs: list[Any]) -> tuple[Iterable[Any], bool]:
         """The cotangents of the node's inputs, given those of its outputs (None: zero), and whether they are fresh:
-        held by nothing else, so that the sweep may add to them in place."""
+        held by nothing else, so that the sweep may add to them in place.
+
+        Raises:
+            RuntimeError: what the node saved is needed, and is gone or was changed, see Node.check.
+        """
         raise NotImplementedError
 
     def add(self, a: Any, b: Any, a_is_ours: bool) -> Any:
@@ -305,8 +309,6 @@ def sweep(roots: list[tuple[Any, Any]], algebra: Cotangents, retain: bool) -> di
             _run_hooks(node.hooks, gs, algebra)
         if node.retained:
             _retain(node.retained, gs, leaves)
-        if node.arrays:
-            node.check()
         places = node.inputs
         arrived, fresh = algebra.pull(node, gs)
         if not retain:

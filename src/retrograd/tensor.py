@@ -431,6 +431,8 @@ class ArrayCotangents(Cotangents):
         self.kernels = state.kernels
 
     def pull(self, node: Node, gs: list[Any]) -> tuple[Any, bool]:
+        if node.arrays:
+            node.check()
         op = node.op
         if op.vjp_kernels is not None:
             cotangents = op.vjp_kernels(self.kernels, node, *gs)
@@ -457,6 +459,8 @@ class TensorCotangents(Cotangents):
     """A derivative that is recorded, to be differentiated again: cotangents are tensors."""
 
     def pull(self, node: Node, gs: list[Any]) -> tuple[Any, bool]:
+        if node.arrays:
+            node.check()
         return node.op.vjp(node, *gs), False
 
     def add(self, a: Any, b: Any, a_is_ours: bool) -> Any:

@@ -16,12 +16,8 @@ import numpy as np
 
 from ..kernels import activation, elementary, elementwise
 from ..kernels.spec import TABLE, Array, Composed
-from ..program.containers import map_arrays
-from ..tape import Cotangents, enable_grad, now, state
-from ..tensor import ArrayCotangents, Tensor
-from .graph import Region, place
-from .recording import check_inputs, flat, is_differentiated, like
-from .reverse import gradients
+from ..tape import Cotangents, state
+from ..tensor import ArrayCotangents
 
 
 class RowArray:
@@ -333,71 +329,3 @@ def rows_at_once(count: int) -> Iterator[Rows]:
         yield table
     finally:
         state.kernels = previous
-
-
-def per_sample_grad(loss_fn: Callable[..., Any], params: Any, *data: Any) -> Any:
-    """The gradient of each row's loss, as `rg.grad(loss_fn)(params, *row)` gives it, for all rows in one pass.
-
-    The function runs once, with each of its kernels on all rows together; a kernel without a rule for that (sorting,
-    scans, linear algebra) runs row after row. The function sees the shapes of one row, and cannot look at values;
-    what it draws at random is the same for all rows. The gradients have no history: they cannot be differentiated
-    again, and what would ask for that is refused.
-
-    Args:
-        loss_fn: loss_fn(params, *row) gives a tensor of one element, the loss of one row.
-        params: a floating tensor or a container of them. Leaves that require grad are differentiated by wherever
-            loss_fn finds them: it may use a model, and params be its parameters.
-        data: arrays or tensors, or containers of them, whose first axis is the rows.
-
-    Returns:
-        something like params, with tensors of shape (rows, *shape of the parameter).
-
-    Raises:
-        ValueError: the numbers of rows differ, or there are none. TypeError: a parameter is not floating.
-        RuntimeError: loss_fn gives no tensor of one element, or looks at a value. NotImplementedError: a parameter or
-            the data has a history, while recording.
-
-    Example:
-        >>> import retrograd as rg
-        >>> w = rg.tensor([1.0, 2.0])
-        >>> rg.per_sample_grad(lambda w, x, y: (w @ x - y) ** 2, w, rg.tensor([[1.0, 0.0], [0.0, 1.0]]), rg.zeros(2))
-        tensor([[2., 0.],
-                [0., 4.]])
-    """
-    check_inputs("per_sample_grad", params)
-    for t in flat((params, data)):
-        if state.recording and is_differentiated(t):
-            raise NotImplementedError(
-                f"per_sample_grad: a tensor of shape {t.shape} has a history, or the function around is being "
-                "differentiated by it, but the gradients of rows have none; detach() it, or stack rg.grad of row after "
-                "row, which can be differentiated"
-            )
-    counts = {len(t.array) if t.ndim else 0 for t in flat(data)}
-    if len(counts) != 1 or 0 in counts:
-        raise ValueError(f"per_sample_grad: expected data with equally many rows, got {[t.shape for t in flat(data)]}")
-    inputs = [t if t.requires_grad and t.is_leaf else _constant(t, requires_grad=True) for t in flat(params)]
-    since = now()
-    with rows_at_once(counts.pop()) as table:
-        with enable_grad():
-            loss = loss_fn(like(params, inputs), *map_arrays(_row, data))
-        if not isinstance(loss, Tensor) or loss.size != 1 or loss.dtype.kind != "f":
-            given = f"{loss.dtype} of shape {loss.shape}" if isinstance(loss, Tensor) else type(loss).__name__
-            raise RuntimeError(
-                f"per_sample_grad: the function returned {given}, expected a floating tensor of one element"
-            )
-        region = Region(inputs, [place(loss)], since)
-        one = Tensor(np.ones(loss.shape, loss.dtype))
-        found = gradients(region, inputs, [loss], [one], create_graph=False, retain=False)
-        whole = [np.zeros(x.shape, x.dtype) if g is None else g.array for g, x in zip(found, inputs, strict=True)]
-        return like(params, [Tensor(table.copy(g).array) for g in whole])
-
-
-def _constant(t: Tensor, requires_grad: bool) -> Tensor:
-    state.kernels.hold([t])
-    return Tensor(t.array, requires_grad)
-
-
-def _row(value: Any) -> Tensor:
-    """What stands for one row of an array."""
-    (t,) = flat(value)
-    return Tensor(RowArray(_constant(t, False).array))  # type: ignore[arg-type]

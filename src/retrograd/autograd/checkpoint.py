@@ -13,7 +13,7 @@ from ..program.containers import map_arrays
 from ..tape import Node, carried_by, enable_grad, now, state
 from ..tensor import Tensor
 from .function import filled
-from .graph import Place, Region, place, push, reached, tangents_of
+from .graph import Place, Region, outside, place, push, tangents_of
 from .recording import flat, fresh, like, structure
 from .reverse import gradients
 
@@ -46,7 +46,7 @@ def checkpoint(f: Callable[..., Any], *args: Any) -> Any:
         return f(*like(form, inputs))
 
     draws: list[Any] = []
-    run = _Run(call, inputs, _Recorder(draws))
+    run = _Run(call, inputs, Recorder(draws))
     others = run.others()
     value = map_arrays(lambda y: y.detach(), run.value)
     if not others and not any(x.requires_grad for x in inputs):
@@ -88,12 +88,7 @@ class _Run:
 
     def others(self) -> list[Place]:
         """The places outside, beside the inputs, that the outputs hang on."""
-        own = set(self.places())
-        inside = reached(map(place, self.outputs), self.since)
-        ends = [p for node in inside for p in node.inputs if p is not None]
-        ends += [place(y) for y in self.outputs if y.requires_grad]
-        outside = [p for p in ends if p not in own and (type(p) is not tuple or p[0].order < self.since)]
-        return list(dict.fromkeys(outside))
+        return outside(self.outputs, self.places(), self.since)
 
 
 class _Checkpoint(Op):
@@ -118,14 +113,14 @@ class _Checkpoint(Op):
         count = len(ctx.arrays)
         saved = zip(ctx.arrays, ctx.versions, ctx.inputs[:count], strict=True)
         inputs = [hung(array, counter, where) for array, (counter, _), where in saved]
-        run = _Run(ctx["call"], inputs, _Replay(ctx["draws"]))
+        run = _Run(ctx["call"], inputs, Replay(ctx["draws"]))
         return run, run.places() + ctx["others"]
 
 
 _checkpoint = _Checkpoint()
 
 
-class _Recorder:
+class Recorder:
     """The kernel table in force, writing down the numbers that Python draws: the places in a random stream."""
 
     def __init__(self, draws: list[Any]) -> None:
@@ -140,7 +135,7 @@ class _Recorder:
         return self._draws[-1]
 
 
-class _Replay(_Recorder):
+class Replay(Recorder):
     """The kernel table in force, giving the numbers again that were drawn the first time."""
 
     def __init__(self, draws: list[Any]) -> None:

@@ -36,6 +36,16 @@ def reached(outputs: Iterable[Place], since: int = 0) -> list[Node]:
     return [found[order] for order in sorted(found)]
 
 
+def outside(outputs: Iterable[Tensor], own: Iterable[Place], since: int) -> list[Place]:
+    """The places that the outputs hang on beside their own and beside what was recorded since."""
+    outputs, own = list(outputs), set(own)
+    inside = reached(map(place, outputs), since)
+    ends = [p for node in inside for p in node.inputs if p is not None]
+    ends += [place(y) for y in outputs if y.requires_grad]
+    found = [p for p in ends if p not in own and (type(p) is not tuple or p[0].order < since)]
+    return list(dict.fromkeys(found))
+
+
 class NoHistory(RuntimeError):
     """A derivative asks for what led to a tensor, and that was forgotten."""
 
