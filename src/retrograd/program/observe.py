@@ -15,7 +15,13 @@ from ..kernels.spec import Array
 
 
 class Observer:
-    """Asks for some calls of compiled steps to be observed, while it is among `observers`."""
+    """Asks for some calls of compiled steps to be observed, while it is among `observers`.
+
+    Attributes:
+        key: equal for observers that make the same program of a step; it is kept for those that come after.
+    """
+
+    key: Hashable
 
     def wait(self, step: Any) -> float:
         """How many more calls of the step pass before the one to observe: 0, the next one; math.inf, none will be."""
@@ -23,10 +29,6 @@ class Observer:
 
     def passed(self, step: Any, calls: int) -> None:
         """So many calls of the step run unobserved; a negative number takes back what it was told before."""
-        raise NotImplementedError
-
-    def key(self) -> Hashable:
-        """Equal for observers that make the same program of a step; it is kept for those that come after."""
         raise NotImplementedError
 
     def observe(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any, Any]:

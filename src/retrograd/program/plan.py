@@ -72,7 +72,8 @@ class Plan:
         self._acquire, self._release = self._lock.acquire, self._lock.release
         self.pace = math.inf
         self._places = [np.empty(o.shape, o.dtype) if o.size <= COPIED else None for o in program.results]
-        self._one_copied = type(returned) is Result and self._places[0] is not None
+        self._one = type(returned) is Result
+        self._copied = all(p is not None for p in self._places)
         self._build = _builder(returned)
         self._load()
         self._numbers = _numbers(self._reads)
@@ -116,18 +117,18 @@ class Plan:
 
     def run(self, inputs: list[Array]) -> Any:
         """One step; valid() must have held. Returns what the user's function does."""
-        if self._one_copied:  # the usual case, written out: on a small network each microsecond here is seen
+        if self._copied:  # the usual case, written out: on a small network each microsecond here is seen
             self._acquire()
             try:
                 self.loaded.run(inputs, self._places, self.numbers() if self._host_calls else self._numbers)
-                loss = self._places[0].copy()
+                made: Any = self._places[0].copy() if self._one else [p.copy() for p in self._places]
             finally:
                 self._release()
             for version in self._versions:
                 version[0] += 1
             for leaf, gradient in self._gradients:
                 leaf.grad = gradient
-            return Tensor(loss)
+            return Tensor(made) if self._one else self._build(made)
         places = self._places
         results = [np.empty(o.shape, o.dtype) if p is None else p for o, p in zip(self.program.results, places)]  # noqa: B905
         with self._lock:
@@ -176,19 +177,27 @@ class Result:
 
 
 def _builder(returned: Any) -> Callable[[list[Array]], Any]:
-    """What makes of the results what the step returns, with tensors in their places."""
+    """What makes of the results what the step returns, with tensors in their places: one expression."""
+    names: dict[str, Any] = {"Tensor": Tensor}
+    return eval(f"lambda results: {_expression(returned, names)}", names)  # type: ignore[no-any-return]
+
+
+def _expression(returned: Any, names: dict[str, Any]) -> str:
+    """The text that makes it; what it needs of Python goes among the names."""
+
+    def name(value: Any) -> str:
+        names[key := f"_{len(names)}"] = value
+        return key
+
     if isinstance(returned, Result):
-        n = returned.n
-        return lambda results: Tensor(results[n])
+        return f"Tensor(results[{returned.n}])"
     if isinstance(returned, (tuple, list)):
-        make, parts = type(returned), [_builder(r) for r in returned]
-        if hasattr(make, "_fields"):
-            return lambda results: make(*[part(results) for part in parts])
-        return lambda results: make([part(results) for part in parts])
+        parts = "".join(f"{_expression(r, names)}, " for r in returned)
+        make = name(type(returned))
+        return f"{make}({parts})" if hasattr(type(returned), "_fields") else f"{make}([{parts}])"
     if isinstance(returned, dict):
-        named = {k: _builder(r) for k, r in returned.items()}
-        return lambda results: {k: part(results) for k, part in named.items()}
-    return lambda results: returned
+        return "{" + ", ".join(f"{name(k)}: {_expression(r, names)}" for k, r in returned.items()) + "}"
+    return name(returned)
 
 
 def place_results(returned: Any, tracer: Tracer, results: list[Operand]) -> Any:

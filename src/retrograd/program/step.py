@@ -121,13 +121,14 @@ class CompiledStep:
         return plan.run(plan.apart(inputs))
 
     def _observed_call(self, observer: Observer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        step = self._observed.get(observer.key())
+        step = self._observed.get(observer.key)
         if step is None:
-            step = self._observed[observer.key()] = ObservedStep(
+            step = self._observed[observer.key] = ObservedStep(
                 self._function, self._passes, self._cache_size, self._slice_rows
             )
             step._workspace, step._lock = self._workspace, self._lock
-        returned, reading = step.observed_by(observer, observer.prepare(self), args, kwargs)
+        step.observer = observer
+        returned, reading = step(*args, *observer.prepare(self), **kwargs)
         observer.receive(self, reading)
         return returned
 
@@ -264,17 +265,10 @@ class ObservedStep(CompiledStep):
     def __init__(
         self, function: Callable[..., Any], passes: tuple[str, ...], cache_size: int, slice_rows: int | None
     ) -> None:
-        observed = functools.wraps(function)(lambda *args, **kwargs: self._observer.observe(function, *args, **kwargs))
+        observed = functools.wraps(function)(lambda *args, **kwargs: self.observer.observe(function, *args, **kwargs))
         super().__init__(observed, passes, cache_size, slice_rows)
         self._observers = ()
-        self._observer = Observer()
-
-    def observed_by(
-        self, observer: Observer, given: list[Array], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[Any, Any]:
-        """One call; what the observer gave comes after the arguments."""
-        self._observer = observer
-        return self(*args, *given, **kwargs)
+        self.observer = Observer()
 
 
 def compile(
