@@ -86,10 +86,27 @@ def sin_tail(z: mpf) -> mpf:
     return (sin(r) - r) / (r * z) if z > TINY else -mpf(1) / 6 + z / 120
 
 
+def normal_tail(a: mpf) -> mpf:
+    """The standard normal distribution's weight below -a, over exp(-a^2/2)."""
+    return erfc(a / sqrt(mpf(2))) / 2 * exp(a * a / 2)
+
+
+TAIL_CENTRE = mpf("4.5")
+
+
+def normal_tail_of_quotient(q: mpf) -> mpf:
+    a = TAIL_CENTRE * (1 + q) / (1 - q)
+    return normal_tail(a) * (a + TAIL_CENTRE)
+
+
 def approximations(suffix: str) -> list[Approximation]:
     single = suffix == "f"
     half_ln2 = log(2) / 2 * mpf("1.001")
-    return [
+    of_doubles = Approximation(
+        *("NORMAL_TAIL", "normal_tail(a) (a + c) in q = (a - c) / (a + c), c = TAIL_CENTRE", normal_tail_of_quotient),
+        *(lambda q: 1 / normal_tail_of_quotient(q), mpf(-1), (39 - TAIL_CENTRE) / (39 + TAIL_CENTRE), 22, suffix),
+    )
+    return ([] if single else [of_doubles]) + [
         Approximation(
             *("EXP_TAIL", "(exp(r) - 1 - r) / r^2", exp_tail, lambda r: (r * r + FLOOR) / exp(r)),
             *(-half_ln2, half_ln2, 4 if single else 9, suffix),
@@ -120,14 +137,22 @@ def show(a: Approximation) -> None:
     print(textwrap.fill(f"{a.name}[] = {{{numbers}}};", 116, subsequent_indent="    "))
 
 
-TANH_OFFSET, TANH_HIGHEST = mpf("0.75"), mpf("9.1")
+class Pieces(NamedTuple):
+    """A function on [0, highest] in pieces, those where x + offset has the same bits up to a few of its mantissa."""
 
+    name: str
+    piece: Callable[[mpf, mpf, int], tuple[list[mpf], mpf]]  # from low to high, of a degree: as remez gives it
+    offset: mpf
+    highest: mpf
+    last: mpf  # no piece begins beyond
+    begins_name: str = (
+        ""  # of the table of values where the pieces begin, kept out of the powers but for their last digits
+    )
 
-def tanh_pieces(mantissa_bits: int) -> list[mpf]:
-    """Where the pieces of [0, TANH_HIGHEST] begin: there x + TANH_OFFSET has so few bits behind its first."""
-    steps = 2**mantissa_bits
-    sums = [mpf(2) ** exponent * (1 + mpf(i) / steps) for exponent in range(-1, 4) for i in range(steps)]
-    return [x - TANH_OFFSET for x in sums if TANH_OFFSET <= x < TANH_OFFSET + TANH_HIGHEST]
+    def begins(self, mantissa_bits: int) -> list[mpf]:
+        steps = 2**mantissa_bits
+        sums = [mpf(2) ** exponent * (1 + mpf(i) / steps) for exponent in range(-1, 4) for i in range(steps)]
+        return [x - self.offset for x in sums if self.offset <= x < self.offset + self.last]
 
 
 def tanh_piece(low: mpf, high: mpf, degree: int) -> tuple[list[mpf], mpf]:
@@ -138,25 +163,49 @@ def tanh_piece(low: mpf, high: mpf, degree: int) -> tuple[list[mpf], mpf]:
     return [mpf(0), *powers], error
 
 
-def show_tanh(lanes: int, mantissa_bits: int, degree: int) -> None:
-    """A row for each power; the piece from `low` on is in the column that the bits of low + TANH_OFFSET name."""
-    begins = tanh_pieces(mantissa_bits)
+def tail_piece(low: mpf, high: mpf, degree: int) -> tuple[list[mpf], mpf]:
+    """x normal_tail(x) at x = low + r, likewise."""
+    if low:
+        value = lambda r: (low + r) * normal_tail(low + r)  # noqa: E731
+        return remez(value, lambda r: 1 / value(r), mpf(0), high - low, degree)
+    powers, error = remez(normal_tail, lambda r: 1 / normal_tail(r), mpf(0), high, degree - 1)
+    return [mpf(0), *powers], error
+
+
+TANH = Pieces("TANH_PIECES", tanh_piece, mpf("0.75"), mpf("9.1"), mpf("9.1"))
+TAIL = Pieces("TAIL_PIECES", tail_piece, mpf("0.75"), mpf("14.7"), mpf("11.2"), "TAIL_BEGINS")
+
+
+def show_pieces(p: Pieces, lanes: int, mantissa_bits: int, degree: int) -> None:
+    """A row for each power; the piece from `low` on is in the column that the bits of low + offset name."""
+    begins = p.begins(mantissa_bits)
     columns, errors = [[mpf(0)] * (degree + 1)] * lanes, []
-    for low, high in itertools.pairwise([*begins, TANH_HIGHEST]):
-        (bits,) = struct.unpack("<I", struct.pack("<f", float(low + TANH_OFFSET)))
-        columns[(bits >> 23 - mantissa_bits) % lanes], error = tanh_piece(low, high, degree)
+    for low, high in itertools.pairwise([*begins, p.highest]):
+        (bits,) = struct.unpack("<I", struct.pack("<f", float(low + p.offset)))
+        columns[(bits >> 23 - mantissa_bits) % lanes], error = p.piece(low, high, degree)
         errors.append(error)
-    print(f"/* tanh(x) in {lanes} pieces: {mpmath.nstr(max(errors), 2)} */")
-    print(f"TANH_PIECES[][{lanes}] = {{")
-    for row in zip(*columns, strict=True):
-        numbers = ", ".join(mpmath.nstr(c, 9) + "f" for c in row)
-        print(textwrap.fill(f"{{{numbers}}},", 116, initial_indent="    ", subsequent_indent="     "))
+    print(f"/* {mpmath.nstr(max(errors), 2)} */")
+    rows = [list(row) for row in zip(*columns, strict=True)]
+    if p.begins_name:
+        print(f"{p.begins_name}[{lanes}] =")
+        show_row(rows[0], ";")
+        rows[0] = [c - struct.unpack("<f", struct.pack("<f", float(c)))[0] for c in rows[0]]
+    print(f"{p.name}[][{lanes}] = {{")
+    for row in rows:
+        show_row(row, ",")
     print("};")
+
+
+def show_row(row: list[mpf], end: str) -> None:
+    numbers = ", ".join(mpmath.nstr(c, 9) + "f" for c in row)
+    print(textwrap.fill(f"{{{numbers}}}{end}", 116, initial_indent="    ", subsequent_indent="     "))
 
 
 if __name__ == "__main__":
     for suffix in ("f", ""):
         for approximation in approximations(suffix):
             show(approximation)
-    show_tanh(lanes=16, mantissa_bits=2, degree=6)
-    show_tanh(lanes=8, mantissa_bits=1, degree=7)
+    show_pieces(TANH, lanes=16, mantissa_bits=2, degree=6)
+    show_pieces(TANH, lanes=8, mantissa_bits=1, degree=7)
+    show_pieces(TAIL, lanes=16, mantissa_bits=2, degree=6)
+    show_pieces(TAIL, lanes=8, mantissa_bits=1, degree=8)

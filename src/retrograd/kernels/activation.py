@@ -26,7 +26,8 @@ USUAL_ALPHA = {"leaky_relu": 0.01, "softplus": 1.0}
 _SQRT_HALF = math.sqrt(0.5)
 _SQRT_2_PI = math.sqrt(2.0 / math.pi)
 _GELU_CUBIC = 0.044715
-_erf = np.frompyfunc(math.erf, 1, 1)
+_GELU_FAR = 30.0  # beyond, its slope is 0 or 1
+_erfc = np.frompyfunc(math.erfc, 1, 1)
 
 
 def check(name: str, activation: str) -> None:
@@ -52,7 +53,13 @@ def _sigmoid(x: Array) -> Array:
 
 
 def _normal_cdf(x: Array) -> Array:
-    return (0.5 * (1 + np.asarray(_erf(x * _SQRT_HALF), x.dtype))).astype(x.dtype, copy=False)
+    return np.asarray(0.5 * _erfc(x.astype(np.float64) * -_SQRT_HALF), x.dtype)
+
+
+def _finite(x: Array) -> Array:
+    """x with infinities made finite: a factor of 0 is what they meet at one end."""
+    largest = np.finfo(x.dtype).max
+    return np.clip(x, -largest, largest)
 
 
 @kernel(_infer_forward)
@@ -67,7 +74,7 @@ def activation_forward(x: Array, activation: str, alpha: float = 0.0) -> Array:
         alpha: the slope of leaky_relu and the sharpness of softplus, both > 0.
 
     Returns:
-        An array of x's shape and dtype. NaN stays NaN.
+        An array of x's shape and dtype. NaN stays NaN, and infinities give the limits.
     """
     if activation == "identity":
         return x.copy(order="C")
@@ -80,11 +87,11 @@ def activation_forward(x: Array, activation: str, alpha: float = 0.0) -> Array:
     if activation == "leaky_relu":
         return np.where(x <= 0, x * x.dtype.type(alpha), x)
     if activation == "gelu":
-        return x * _normal_cdf(x)
+        return np.maximum(x, np.finfo(x.dtype).min) * _normal_cdf(x)
     if activation == "gelu_tanh":
-        return 0.5 * x * (1 + np.tanh(_SQRT_2_PI * (x + _GELU_CUBIC * x * x * x)))
+        return np.maximum(x, np.finfo(x.dtype).min) * _sigmoid(2 * _SQRT_2_PI * (x + _GELU_CUBIC * x * x * x))
     if activation == "silu":
-        return x * _sigmoid(x)
+        return np.maximum(x, np.finfo(x.dtype).min) * _sigmoid(x)
     if activation == "softplus":
         z = x * x.dtype.type(alpha)
         return (np.maximum(z, 0) + np.log1p(np.exp(-np.absolute(z)))) / x.dtype.type(alpha)
@@ -117,14 +124,15 @@ def activation_backward(g: Array, saved: Array, activation: str, alpha: float = 
         return np.where(s <= 0, g * g.dtype.type(alpha), g)
     if activation == "gelu":
         density = np.exp(-0.5 * s * s) * (1 / math.sqrt(2 * math.pi))
-        return g * (_normal_cdf(s) + s * density)
+        return g * (_normal_cdf(s) + _finite(s) * density)
     if activation == "gelu_tanh":
-        t = np.tanh(_SQRT_2_PI * (s + _GELU_CUBIC * s * s * s))
-        slope = _SQRT_2_PI * (1 + 3 * _GELU_CUBIC * s * s)
-        return g * (0.5 * (1 + t) + 0.5 * s * (1 - t * t) * slope)
+        s = np.clip(s, -_GELU_FAR, _GELU_FAR)
+        y = _sigmoid(2 * _SQRT_2_PI * (s + _GELU_CUBIC * s * s * s))
+        slope = 2 * _SQRT_2_PI * (1 + 3 * _GELU_CUBIC * s * s)
+        return g * (y + s * y * (1 - y) * slope)
     if activation == "silu":
         y = _sigmoid(s)
-        return g * (y * (1 + s * (1 - y)))
+        return g * (y + _finite(s) * y * (1 - y))
     if activation == "softplus":
         return g * _sigmoid(s * s.dtype.type(alpha))
     raise AssertionError(activation)

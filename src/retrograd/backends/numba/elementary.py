@@ -156,7 +156,8 @@ def softplus(x):
 
 _HALF, _THREE = _constant(0.5), _constant(3.0)
 _SQRT_HALF, _NORMAL_SCALE = _constant(math.sqrt(0.5)), _constant(1 / math.sqrt(2 * math.pi))
-_TANH_SCALE, _TANH_CUBIC = _constant(activation._SQRT_2_PI), _constant(activation._GELU_CUBIC)
+_LEAST = _constant(-120.0, -800.0)  # its exponential, and that times it, are 0
+_TANH_SCALE, _TANH_CUBIC = _constant(2 * activation._SQRT_2_PI), _constant(activation._GELU_CUBIC)
 
 
 @inlined
@@ -190,41 +191,54 @@ def leaky_relu_backward(g, x, slope):
 
 
 @inlined
+def _above(x):
+    """x, or so little that the functions below are 0 there: an infinity would not be, times that 0."""
+    return _LEAST(x) if x < _LEAST(x) else x
+
+
+@inlined
+def _near(x):
+    """Likewise at both ends."""
+    return -_LEAST(x) if x > -_LEAST(x) else _above(x)
+
+
+@inlined
 def _normal_cdf(x):
-    return _HALF(x) * (_ONE(x) + math.erf(x * _SQRT_HALF(x)))
+    return _HALF(x) * math.erfc(-x * _SQRT_HALF(x))
 
 
 @inlined
 def gelu(x):
-    return x * _normal_cdf(x)
+    return _above(x) * _normal_cdf(x)
 
 
 @inlined
 def gelu_backward(g, x):
-    return g * (_normal_cdf(x) + x * (exp(-_HALF(x) * x * x) * _NORMAL_SCALE(x)))
+    return g * (_normal_cdf(x) + _near(x) * (exp(-_HALF(x) * x * x) * _NORMAL_SCALE(x)))
 
 
 @inlined
 def gelu_tanh(x):
-    return _HALF(x) * x * (_ONE(x) + tanh(_TANH_SCALE(x) * (x + _TANH_CUBIC(x) * x * x * x)))
+    return _above(x) * sigmoid(_TANH_SCALE(x) * (x + _TANH_CUBIC(x) * x * x * x))
 
 
 @inlined
 def gelu_tanh_backward(g, x):
-    t = tanh(_TANH_SCALE(x) * (x + _TANH_CUBIC(x) * x * x * x))
+    x = _near(x)
+    y = sigmoid(_TANH_SCALE(x) * (x + _TANH_CUBIC(x) * x * x * x))
     slope = _TANH_SCALE(x) * (_ONE(x) + _THREE(x) * _TANH_CUBIC(x) * x * x)
-    return g * (_HALF(x) * (_ONE(x) + t) + _HALF(x) * x * (_ONE(x) - t * t) * slope)
+    return g * (y + x * y * (_ONE(x) - y) * slope)
 
 
 @inlined
 def silu(x):
-    return x * sigmoid(x)
+    return _above(x) * sigmoid(x)
 
 
 @inlined
 def silu_backward(g, x):
     s = sigmoid(x)
-    return g * s * (_ONE(x) + x * (_ONE(x) - s))
+    return g * (s + _near(x) * s * (_ONE(x) - s))
 
 
 @inlined
