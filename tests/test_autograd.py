@@ -1048,3 +1048,24 @@ def test_examples_run(name: str) -> None:
         printed.append([line.split()[3] for line in done.stdout.splitlines() if line.startswith("step")])
     assert len(printed[0]) == 10
     np.testing.assert_allclose(np.array(printed[0], float), np.array(printed[1], float), rtol=1e-2)
+
+
+@pytest.mark.parametrize("derivative", ["grad", "jvp", "linearize", "autograd.grad", "hessian"])
+def test_a_view_whose_memory_was_changed_has_no_derivative(derivative: str) -> None:
+    """A wrong one, zero, was what those that follow only what leads to the inputs would give."""
+
+    def f(x: rg.Tensor) -> rg.Tensor:
+        doubled = x * 2.0
+        view = doubled[:2]
+        doubled.mul_(3.0)
+        return (view * view).sum()
+
+    x = rg.ones(3, requires_grad=True)
+    with pytest.raises(RuntimeError, match=r"mul_ changed the memory of a tensor of shape \(2,\) in place"):
+        {
+            "grad": lambda: rg.grad(f)(x),
+            "jvp": lambda: rg.jvp(f, (x,), (rg.ones(3),)),
+            "linearize": lambda: rg.linearize(f, x),
+            "autograd.grad": lambda: rg.autograd.grad(f(x), [x], allow_unused=True),
+            "hessian": lambda: rg.hessian(f)(x),
+        }[derivative]()

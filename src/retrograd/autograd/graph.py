@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..ops.index import Stale
 from ..ops.rule import Op
 from ..tape import Cotangents, Node, now, state, sweep
 from ..tensor import Tensor
@@ -134,6 +135,7 @@ class Region:
 
     Raises:
         NoHistory: what led to a node between them was forgotten.
+        RuntimeError: the outputs hang on a tensor whose memory was changed through another one.
     """
 
     def __init__(self, inputs: Iterable[Place], outputs: Iterable[Place], since: int = 0) -> None:
@@ -146,6 +148,8 @@ class Region:
             inside.add(node)
             if type(node) is Carried and (node, 0) not in starts:
                 _forgotten.vjp(node)
+            if isinstance(node.op, Stale):  # what it was made from is not known, and may be the inputs
+                node.op.refuse(node)
             for p in node.inputs:
                 if p is None:
                     continue

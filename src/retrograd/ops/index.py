@@ -200,8 +200,12 @@ class Stale(Op):
     differentiable = False
 
     def vjp(self, ctx: Node, g: Tensor) -> tuple[()]:
+        self.refuse(ctx)
+        return ()
+
+    def refuse(self, ctx: Node) -> None:
         raise RuntimeError(
-            f"backward: {ctx['name']} changed the memory of a tensor of shape {g.shape} in place through another "
+            f"backward: {ctx['name']} changed the memory of a tensor of shape {ctx['shape']} in place through another "
             "tensor, a view of it or one that it is a view of; take a view again after such a change, assign a "
             "changed view to its place (tensor[key] = view), or work out of place"
         )
@@ -234,7 +238,7 @@ def become(x: Tensor, result: Tensor, name: str, written: Tensor | None = None) 
     if result.edge is not None:
         x._requires_grad, x.edge = True, result.edge
     for t in others:
-        facts = {"name": name, "through": weakref.ref(x), "before": (t._requires_grad, t.edge)}
+        facts = {"name": name, "shape": t.shape, "through": weakref.ref(x), "before": (t._requires_grad, t.edge)}
         t._requires_grad, t.edge = True, (Node(_stale, facts, [], [], [], [], (), 1), 0)
     return x
 
