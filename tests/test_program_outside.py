@@ -250,6 +250,49 @@ def test_a_step_that_drops_a_gradient_itself_is_traced_twice_at_most(backend: st
     assert len(traces) <= 2
 
 
+def by_hand(optimizer: optim.Optimizer) -> None:
+    for p in optimizer.param_groups[0]["params"]:
+        p.grad = None
+
+
+def to_zeros(optimizer: optim.Optimizer) -> None:
+    optimizer.zero_grad(set_to_none=False)
+
+
+@pytest.mark.parametrize("runs", [False, True])
+@pytest.mark.parametrize("clear", [optim.Optimizer.zero_grad, by_hand, to_zeros])
+def test_gradients_that_one_step_gathers_and_another_takes(
+    backend: str, clear: Callable[[optim.Optimizer], None], runs: bool
+) -> None:
+    def train(compiled: bool) -> list[Any]:
+        w = nn.Parameter(X[0].copy())
+        optimizer = optim.SGD([w], lr=0.1)
+
+        def gather(x: rg.Tensor) -> rg.Tensor:
+            loss = (x @ w).square().sum()
+            loss.backward()
+            return loss
+
+        def take() -> rg.Tensor:
+            norm = (w.grad**2).sum()
+            optimizer.step()
+            clear(optimizer)
+            return norm
+
+        gather_step, take_step = (rg.compile(gather), rg.compile(take)) if compiled else (gather, take)
+        seen: list[Any] = []
+        for _ in range(4):
+            if compiled and runs:
+                gather_step.run(X, batch_size=1)
+            else:
+                for row in X:
+                    gather_step(rg.tensor(row[None]))
+            seen += [*w.grad.tolist(), take_step().item(), w.grad is None, *w.tolist()]
+        return seen
+
+    np.testing.assert_allclose(train(compiled=True), train(compiled=False), rtol=1e-5)
+
+
 @rg.compile
 def doubled(x: rg.Tensor) -> rg.Tensor:
     return x * 2.0

@@ -490,6 +490,7 @@ def _replaced(g: Tensor, hook: Callable[[Tensor], Any]) -> Tensor:
 def deposit(leaves: dict[Tensor, tuple[Any, bool]], algebra: Cotangents) -> None:
     """Add a sweep's result to the leaves' `grad`: all of it or, where a hook raises or a `grad` does not fit, none."""
     found = []
+    state.kernels.ask(leaves)
     for leaf, (g, ours) in leaves.items():
         for hook in list((leaf._hooks or {}).values()):
             g, ours = algebra.hook(hook, g), False

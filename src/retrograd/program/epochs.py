@@ -132,7 +132,7 @@ def _many(step: Any, plan: Any, arrays: list[Array], order: Array | None, first:
     losses = np.empty(count, plan.program.results[0].dtype)
     done = 0
     while done < count:
-        chunk = min(count - done, max(1, int(PATIENCE / plan.pace)))
+        chunk = min(count - done, max(1, int(PATIENCE / plan.pace))) if plan.lasting else 1
         begin = first + done * size
         rows = None if order is None else order[begin : begin + chunk * size]
         start = time.perf_counter()

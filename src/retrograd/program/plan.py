@@ -30,11 +30,12 @@ class Plan:
         tracer: after the user's function has run.
         program: after its passes.
         returned: what the function returned, a Result in place of each tensor.
-        gradients: the leaves whose grad the step makes, each with the tensor that holds it from step to step.
+        gradients: the leaves whose grad the step sets, each with the tensor that holds it from step to step, or None.
         lock: held while the program runs: there is one arena and one place for results, and programs may share more.
 
     Attributes:
-        filled: the leaves whose grad the step makes.
+        set: the leaves whose grad the step sets.
+        lasting: whether a step leaves the gradients that it depends on as they are, so that another may follow.
         written: the ids of the arrays outside the step that its program changes.
         loaded: the program as the backend in force runs it.
         pace: seconds that a step took lately, where many ran in one call; infinite before.
@@ -45,7 +46,7 @@ class Plan:
         tracer: Tracer,
         program: Program,
         returned: Any,
-        gradients: list[tuple[Tensor, Tensor]],
+        gradients: list[tuple[Tensor, Tensor | None]],
         lock: threading.Lock,
     ) -> None:
         self.program = program
@@ -58,14 +59,11 @@ class Plan:
         self._memory = [(t, t.array) for t in leaves]
         changed = [o.buffer.array for i in program.instructions for o in i.written() if o.buffer.role == HELD]
         written = {id(a) for array in changed if array is not None for a in (array, memory_of(array))}
-        self.filled = [leaf for leaf, _ in gradients]
-        made = tracer.asked.union(map(id, self.filled))
+        self.set = [leaf for leaf, _ in gradients]
         self.written = frozenset(written)
-        self._entry_grads = [
-            (t, g)
-            for t, g in tracer.entry_grads
-            if id(t) not in tracer.cleared and (id(t) in made if g is None else id(g.array) in tracer.held)
-        ]
+        self._entry_grads = tracer.relied_on()
+        left = {id(leaf): gradient for leaf, gradient in gradients}
+        self.lasting = all(left.get(id(t), g) is g for t, g in self._entry_grads)
         self._looked_at = tracer.require_unchanged(self.written)
         self._versions = [t._version for t in leaves if id(t.array) in written or id(memory_of(t.array)) in written]
         self._lock = lock
@@ -94,7 +92,10 @@ class Plan:
             return False
         if self._looked_at and not all(array.tobytes() == numbers for array, numbers in self._looked_at):
             return False
-        return not self._entry_grads or all(t.grad is g for t, g in self._entry_grads)
+        for leaf, gradient in self._entry_grads:
+            if leaf.grad is not gradient:
+                return False
+        return True
 
     def apart(self, arrays: list[Array] | None) -> Any:
         """The arrays, copies in place of those that are memory which the program changes."""
@@ -220,17 +221,24 @@ def _is_own(operand: Operand) -> bool:
     return operand.buffer.role == TEMPORARY and whole
 
 
-def keep_gradients(tracer: Tracer) -> list[tuple[Tensor, Tensor]]:
-    """The leaves whose grad the step made, each with the tensor that will hold it from step to step."""
-    kept: list[tuple[Tensor, Tensor]] = []
-    for leaf in list(tracer.leaves.values()):
-        if leaf.grad is None or not isinstance(leaf.grad.array, Traced):
+def keep_gradients(tracer: Tracer) -> list[tuple[Tensor, Tensor | None]]:
+    """The leaves whose grad the step set, each with the tensor that will hold it from step to step, or None."""
+    kept: list[tuple[Tensor, Tensor | None]] = []
+    before = {key: (leaf, leaf.grad) for key, leaf in tracer.leaves.items()} | tracer.entry_grads
+    known = {key: before[key][1] for key in before.keys() - tracer.cleared}
+    known.update((id(leaf), grad) for leaf, grad in tracer.relied_on())
+    for key, leaf in (tracer.leaves | tracer.cleared).items():
+        if leaf.grad is not None and isinstance(leaf.grad.array, Traced):
+            leaf.grad = _held(tracer, leaf.grad.array)
+        elif key in known and leaf.grad is known[key]:
             continue
-        operand = leaf.grad.array.operand
-        if not _is_own(operand):
-            operand = tracer.copy(leaf.grad.array).operand
-        operand.buffer.role = HELD
-        operand.buffer.array = aligned_zeros(operand.shape, operand.dtype)
-        leaf.grad = Tensor(operand.buffer.array)
         kept.append((leaf, leaf.grad))
     return kept
+
+
+def _held(tracer: Tracer, gradient: Traced) -> Tensor:
+    """A gradient that the step made, in memory that stays."""
+    operand = gradient.operand if _is_own(gradient.operand) else tracer.copy(gradient).operand
+    operand.buffer.role = HELD
+    operand.buffer.array = aligned_zeros(operand.shape, operand.dtype)
+    return Tensor(operand.buffer.array)

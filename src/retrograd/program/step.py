@@ -207,7 +207,7 @@ class CompiledStep:
             del self._plans[oldest]
 
     def _trace(self, args: Any, kwargs: Any) -> Plan:
-        tracer = Tracer((leaf, leaf.grad) for plans in self._plans.values() for p in plans for leaf in p.filled)
+        tracer = Tracer((leaf, leaf.grad) for plans in self._plans.values() for p in plans for leaf in p.set)
         tracer.calls(self._function)
         inputs: list[Operand] = []
 
@@ -227,7 +227,7 @@ class CompiledStep:
             for leaf in tracer.leaves.values():
                 if leaf.grad is not None and isinstance(leaf.grad.array, Traced):
                     leaf.grad = None
-            for leaf, grad in tracer.entry_grads:
+            for leaf, grad in tracer.entry_grads.values():
                 leaf.grad = grad
             raise
         finally:

@@ -198,12 +198,12 @@ class Tracer:
         self.made_here: dict[int, np.ndarray] = {}
         self.looked_at: dict[int, tuple[np.ndarray, bytes, str]] = {}
         self.leaves: dict[int, Tensor] = {}
-        self.cleared: set[int] = set()
+        self.cleared: dict[int, Tensor] = {}
         self.asked: set[int] = set()
         self.guards: list[tuple[Callable[[], Any], Any]] = []
         self.functions: list[Callable[..., Any]] = []
         self.guard(get_matmul_precision)
-        self.entry_grads: list[tuple[Tensor, Tensor | None]] = []
+        self.entry_grads: dict[int, tuple[Tensor, Tensor | None]] = {}
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name not in TABLE:
@@ -243,8 +243,8 @@ class Tracer:
                 self.leaves[id(t)] = t
                 self._outside(t.array, HELD, t)
                 self.guard(functools.partial(getattr, t, "requires_grad"))
-                if t.requires_grad:
-                    self.entry_grads.append((t, self.first_grads.get(id(t), t.grad)))
+            if t.requires_grad:
+                self.entry_grads.setdefault(id(t), (t, self.first_grads.get(id(t), t.grad)))
 
     def new(self, array: np.ndarray) -> np.ndarray:
         """The step has made this array: it starts with the same numbers at each call."""
@@ -276,18 +276,26 @@ class Tracer:
         return id(array) in self.made_here and id(array) in self.held and self.held[id(array)][1].buffer.array is None
 
     def ask(self, tensors: Any) -> None:
-        """Whether these have gradients decides what follows."""
+        """Whether these have gradients decides what follows; where the step has dropped them, it is known."""
         tensors = [t for t in tensors if t.requires_grad]
         self.hold(tensors)
-        self.asked.update(map(id, tensors))
+        self.asked.update(id(t) for t in tensors if id(t) not in self.cleared)
 
     def calls(self, function: Callable[..., Any]) -> None:
         """A function of the user's runs, as a part of the step."""
         self.functions.append(function)
 
     def clear(self, tensors: Any) -> None:
-        """The gradients of these were dropped inside the step: what they were before it does not matter."""
-        self.cleared.update(id(t) for t in tensors)
+        """The gradients of these are dropped: what they were before the step does not matter from here on."""
+        self.cleared.update((id(t), t) for t in tensors)
+
+    def relied_on(self) -> list[tuple[Tensor, Tensor | None]]:
+        """The leaves whose gradients before the step decide what it does, each with that gradient."""
+        return [
+            (leaf, grad)
+            for leaf, grad in self.entry_grads.values()
+            if (id(leaf) in self.asked if grad is None else id(grad.array) in self.held)
+        ]
 
     def made(self, op: Any, operands: Any, results: Any) -> None:
         """An op has made these: nothing to look at."""
