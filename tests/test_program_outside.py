@@ -201,6 +201,7 @@ WORLDS: dict[str, Callable[[], World]] = {
     "float64": lambda: closed_over(X[0].astype(np.float64), lambda x, a: x * a),
     "converted": lambda: closed_over(X[0].astype(np.float64), lambda x, a: x * rg.as_tensor(a, dtype="float32")),
     "copied": lambda: closed_over(X[0].copy(), lambda x, a: x * rg.tensor(a)),
+    "views": lambda: closed_over(rg.tensor(X), lambda x, a: (x.view(2, 6), a.T.view(3, 2, 2), (x * a).view(-1))),
     "indices": lambda: closed_over(np.array([0, 2, 3]), lambda x, a: (x[a], x.index_select(0, a))),
     "a mask": lambda: closed_over(np.array([True, False, False, True]), lambda x, a: x[a]),
     "a number that is read": lambda: closed_over(rg.tensor([2.0, 3.0]), lambda x, a: x * a.tolist()[0]),

@@ -119,6 +119,7 @@ active = SimpleNamespace(
     guard=lambda read: None,
     read=lambda function, count: function(),
     host=lambda function, count: function(),
+    share=np.may_share_memory,
     made=lambda op, operands, results: None,
     watch=lambda algebra: algebra,
 )
@@ -130,9 +131,9 @@ memory to the calls that follow; `new(array)`, this one was just made, and is ma
 `ask(tensors)`, whether these have gradients decides what follows; `clear(tensors)`, the gradients of these were
 dropped; `guard(read)`, what follows depends on what read() returns; `read(function, count)`, which gives the `count`
 numbers that function() reads from settings; and `host(function, count)`, the same for a function that changes
-something, to be called at this step and at every later one. A table that looks at what is calculated is told of each
-op's results by `made(op, operands, results)`, on tensors, and of each sweep by `watch(algebra)`, whose answer takes the
-algebra's place."""
+something, to be called at this step and at every later one. `share(a, b)` says whether two arrays lie in one memory. A
+table that looks at what is calculated is told of each op's results by `made(op, operands, results)`, on tensors, and of
+each sweep by `watch(algebra)`, whose answer takes the algebra's place."""
 
 
 revision = [0]

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..kernels.spec import Array
 from ..kernels.spec import broadcast as broadcast_shape
-from ..tape import Node
+from ..tape import Node, state
 from ..tensor import Tensor
 from .rule import Op, as_tensor_operand, method, normalize_axes, normalize_axis, operands
 
@@ -141,7 +141,7 @@ def view(x: Tensor, *shape: Any) -> Tensor:
         ValueError: the number of elements differs, or x's strides cannot express the shape.
     """
     result = reshape(x, *shape)
-    if x.size and not np.shares_memory(result.array, x.array):
+    if x.size and not state.kernels.share(result.array, x.array):
         raise ValueError(f"view: strides of shape {x.shape} cannot be seen as {result.shape}; use reshape()")
     return result
 

@@ -297,6 +297,10 @@ class Tracer:
             if (id(leaf) in self.asked if grad is None else id(grad.array) in self.held)
         ]
 
+    def share(self, a: Any, b: Any) -> bool:
+        """Whether these are views of one buffer."""
+        return self.operand(a).buffer is self.operand(b).buffer
+
     def made(self, op: Any, operands: Any, results: Any) -> None:
         """An op has made these: nothing to look at."""
 
