@@ -481,6 +481,7 @@ NORMALIZING = {
     "LayerNorm, plain": (lambda nn: nn.LayerNorm([6], eps=0.1, elementwise_affine=False), (2, 5, 6)),
     "BatchNorm1d": (lambda nn: nn.BatchNorm1d(6), (5, 6)),
     "BatchNorm1d of series": (lambda nn: nn.BatchNorm1d(3, momentum=0.3), (5, 3, 6)),
+    "BatchNorm1d, the mean of all batches": (lambda nn: nn.BatchNorm1d(6, momentum=None), (5, 6)),
     "BatchNorm1d without running numbers": (lambda nn: nn.BatchNorm1d(6, track_running_stats=False), (5, 6)),
     "BatchNorm1d, plain": (lambda nn: nn.BatchNorm1d(6, affine=False), (5, 6)),
 }
@@ -533,6 +534,16 @@ def test_an_embedding_is_rows_of_its_table(backend: str) -> None:
     np.testing.assert_array_equal(layer.weight.grad[:, 0], [1, 0, 2, 0, 1])
     with pytest.raises(IndexError, match="embedding: index 5 is out of range for 5"):
         layer(np.array([5]))
+    padded = nn.Embedding(5, 3, padding_idx=-3)
+    assert not padded.weight[2].any()
+    assert padded.padding_idx == 2
+    table = padded.weight.detach().numpy()
+    for call in (padded, rg.compile(padded)):
+        np.testing.assert_array_equal(call(at).detach(), table[at])
+    padded(np.array([[0, 2], [-3, 4]])).sum().backward()
+    np.testing.assert_array_equal(padded.weight.grad[:, 0], [1, 0, 0, 0, 1])
+    with pytest.raises(IndexError, match="Embedding: padding_idx 5 is out of range for 5 rows"):
+        nn.Embedding(5, 3, padding_idx=5)
 
 
 def test_parameters_as_a_vector() -> None:

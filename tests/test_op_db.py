@@ -233,12 +233,12 @@ def first(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def corrected(op: Callable[..., Any]) -> Callable[..., Any]:
-    """A variance as PyTorch calls it, with `unbiased` for `correction`, by itself or after the axes."""
+    """A variance as PyTorch calls it, with `unbiased` by itself or after the axes."""
 
     def call(x: Any, dim: Any = None, unbiased: Any = True, correction: Any = None, keepdim: bool = False) -> Any:
         if isinstance(dim, bool):
             dim, unbiased = None, dim
-        return op(x, dim, int(unbiased) if correction is None else correction, keepdim)
+        return op(x, dim, correction, keepdim) if correction is not None else op(x, dim, 1, keepdim, unbiased)
 
     return call
 
@@ -363,7 +363,8 @@ OPS: dict[str, Entry] = {
     "nn.functional.binary_cross_entropy": Entry(F.binary_cross_entropy, order=1),
     **{f"nn.functional.{n}": Entry(getattr(F, n)) for n in ("elu", "logsigmoid", "layer_norm", "normalize")},
     "nn.functional.embedding": Entry(
-        lambda table, at, **options: F.embedding(at, table), without("padding_idx", "max_norm", "scale_grad_by_freq")
+        lambda table, at, padding_idx=None, **options: F.embedding(at, table, padding_idx),
+        without("max_norm", "scale_grad_by_freq"),
     ),
     "nn.functional.binary_cross_entropy_with_logits": Entry(F.binary_cross_entropy_with_logits),
 }

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import retrograd as rg
+import retrograd.nn.functional as F
 from retrograd import nn, optim
 from retrograd.program import TraceError
 
@@ -202,6 +203,9 @@ WORLDS: dict[str, Callable[[], World]] = {
     "converted": lambda: closed_over(X[0].astype(np.float64), lambda x, a: x * rg.as_tensor(a, dtype="float32")),
     "copied": lambda: closed_over(X[0].copy(), lambda x, a: x * rg.tensor(a)),
     "views": lambda: closed_over(rg.tensor(X), lambda x, a: (x.view(2, 6), a.T.view(3, 2, 2), (x * a).view(-1))),
+    "joined constants": lambda: closed_over(
+        rg.tensor(X), lambda x, a: (F.cross_entropy(x * a, rg.cat([rg.arange(2), rg.arange(1, 3)])),)
+    ),
     "indices": lambda: closed_over(np.array([0, 2, 3]), lambda x, a: (x[a], x.index_select(0, a))),
     "a mask": lambda: closed_over(np.array([True, False, False, True]), lambda x, a: x[a]),
     "a number that is read": lambda: closed_over(rg.tensor([2.0, 3.0]), lambda x, a: x * a.tolist()[0]),

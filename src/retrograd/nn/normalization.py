@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..ops.creation import empty, zeros
+from ..ops.elementary import reciprocal
 from ..ops.normalization import batch_norm, layer_norm
 from ..tape import no_grad
 from ..tensor import Tensor
@@ -75,7 +76,7 @@ class BatchNorm1d(Normalization):
     Args:
         num_features: how many features there are.
         eps: added to the variance.
-        momentum: the batch's share in the running numbers.
+        momentum: the batch's share in the running numbers; None for that which makes them the mean over all batches.
         affine: whether there are a weight and a bias.
         track_running_stats: whether there are running numbers; without, the batch's are used always.
         dtype: float32 or float64; the default dtype unless given.
@@ -89,7 +90,7 @@ class BatchNorm1d(Normalization):
         self,
         num_features: int,
         eps: float = 1e-5,
-        momentum: float = 0.1,
+        momentum: float | None = 0.1,
         affine: bool = True,
         track_running_stats: bool = True,
         dtype: Any = None,
@@ -110,9 +111,12 @@ class BatchNorm1d(Normalization):
                 f"BatchNorm1d: input has shape {input.shape}, expected (rows, {self.num_features}) or "
                 f"(rows, {self.num_features}, length)"
             )
+        momentum: Any = self.momentum
         if self.training and self.num_batches_tracked is not None:
             with no_grad():
                 self.num_batches_tracked.add_(1)
+                if momentum is None:
+                    momentum = reciprocal(self.num_batches_tracked.to(self.running_mean.dtype))
         return batch_norm(
             input,
             self.running_mean,
@@ -120,7 +124,7 @@ class BatchNorm1d(Normalization):
             self.weight,
             self.bias,
             self.training,
-            self.momentum,
+            momentum,
             self.eps,
         )
 

@@ -10,7 +10,8 @@ from ..tape import state
 from ..tensor import Tensor
 from .along import _add_along_axis, _take_along_axis
 from .arrange import at
-from .elementwise import where
+from .elementary import remainder
+from .elementwise import equal, where
 from .index import _index_add, _kept, has_numbers
 from .rule import Operand, as_tensor_operand, method, normalize_axis, operands
 from .shape import broadcast_tensors, broadcast_to, flatten, reshape
@@ -164,11 +165,33 @@ def masked_select(x: Operand, mask: Operand) -> Tensor:
     return x[mask]
 
 
-def embedding(input: Operand, weight: Operand) -> Tensor:
+def embedding(input: Operand, weight: Operand, padding_idx: int | None = None) -> Tensor:
     """The rows of a table (rows, …) at indices of any shape.
+
+    Args:
+        input: whole numbers in [-rows, rows).
+        weight: the table.
+        padding_idx: the index of a row that gets no gradient, in [-rows, rows); None for none.
 
     Raises:
         IndexError: an index is out of range. TypeError: they are not whole numbers.
     """
     table = as_tensor_operand("embedding", weight)
-    return table[_indices("embedding", input, table.shape[0])]
+    rows = table.shape[0]
+    index = _indices("embedding", input, rows)
+    found = table[index]
+    if padding_idx is None or not found.requires_grad:
+        return found
+    padding = equal(remainder(index, rows), padding_row("embedding", padding_idx, rows))
+    return where(reshape(padding, *index.shape, *(1,) * (table.ndim - 1)), found.detach(), found)
+
+
+def padding_row(name: str, padding_idx: int, rows: int) -> int:
+    """A table's row for padding, counted from the front.
+
+    Raises:
+        IndexError: padding_idx is not in [-rows, rows).
+    """
+    if not -rows <= padding_idx < rows:
+        raise IndexError(f"{name}: padding_idx {padding_idx} is out of range for {rows} rows")
+    return padding_idx % rows

@@ -164,12 +164,17 @@ def mean(x: Operand, dim: Dim = None, keepdim: bool = False) -> Tensor:
 
 
 @method
-def var(x: Operand, dim: Dim = None, correction: float = 1, keepdim: bool = False) -> Tensor:
+def var(
+    x: Operand, dim: Dim = None, correction: float = 1, keepdim: bool = False, unbiased: bool | None = None
+) -> Tensor:
     """The variance over the axes `dim`: squared deviations from the mean, summed, over n - correction.
 
-    correction=1 gives the unbiased estimate of a sample's population, 0 the variance of the sample itself.
+    correction=1 gives the unbiased estimate of a sample's population, 0 the variance of the sample itself;
+    `unbiased`, True or False, is another word for them.
     """
     x = floating("var", x)
+    if unbiased is not None:
+        correction = int(unbiased)
     axes = normalize_axes("var", dim, x.ndim)
     freedom = _count(x, axes) - correction
     deviation = x - mean(x, axes, keepdim=True)
@@ -177,9 +182,11 @@ def var(x: Operand, dim: Dim = None, correction: float = 1, keepdim: bool = Fals
 
 
 @method
-def std(x: Operand, dim: Dim = None, correction: float = 1, keepdim: bool = False) -> Tensor:
+def std(
+    x: Operand, dim: Dim = None, correction: float = 1, keepdim: bool = False, unbiased: bool | None = None
+) -> Tensor:
     """The square root of var, with derivative 0 at a deviation of 0."""
-    v = var(x, dim, correction, keepdim)
+    v = var(x, dim, correction, keepdim, unbiased)
     flat = v == 0
     return where(flat, 0.0, _root(where(flat, 1.0, v)))
 

@@ -6,8 +6,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from ..kernels.spec import Array
 from ..kernels.spec import broadcast as broadcast_shape
 from ..tape import Node, state

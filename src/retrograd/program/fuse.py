@@ -5,6 +5,8 @@ Each rewrite is a function from a program to whether it changed something; `fuse
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ..kernels.spec import TABLE
@@ -32,15 +34,19 @@ def _fold_constants(program: Program) -> bool:
         output = instruction.outputs[0]
         if output is None or output.buffer.role != TEMPORARY or output.size > 64:
             continue
-        values = {
-            name: value.of(value.buffer.array.reshape(-1)) if isinstance(value, Operand) else value
-            for name, value in instruction.arguments.items()
-        }
+        values = {name: _constant(value) for name, value in instruction.arguments.items()}
         made = np.ascontiguousarray(TABLE[instruction.kernel].reference(**values), output.dtype)
         output.buffer.role, output.buffer.array = CONSTANT, made.reshape(output.shape)
         del program.instructions[n]
         return True
     return False
+
+
+def _constant(value: Any) -> Any:
+    """An argument of a call on constants: arrays in place of operands."""
+    if isinstance(value, Operand):
+        return value.of(value.buffer.array.reshape(-1))
+    return tuple(map(_constant, value)) if isinstance(value, tuple) else value
 
 
 def _is_one(operand: Operand) -> bool:

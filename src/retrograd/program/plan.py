@@ -92,10 +92,7 @@ class Plan:
             return False
         if self._looked_at and not all(array.tobytes() == numbers for array, numbers in self._looked_at):
             return False
-        for leaf, gradient in self._entry_grads:
-            if leaf.grad is not gradient:
-                return False
-        return True
+        return not self._entry_grads or all(leaf.grad is gradient for leaf, gradient in self._entry_grads)
 
     def apart(self, arrays: list[Array] | None) -> Any:
         """The arrays, copies in place of those that are memory which the program changes."""
