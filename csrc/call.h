@@ -21,6 +21,8 @@ typedef struct {
 
 typedef struct rg_call rg_call;
 
+enum { RG_MEASURED = 3 }; /* calls: gradient_sums, an update and update_sums, which run as one */
+
 /* The first fault that any thread met. */
 typedef struct {
     atomic_int raised;
@@ -57,7 +59,8 @@ struct rg_call {
     int64_t merged;      /* this call and so many that follow run as one, by this one's executor */
     int64_t group;       /* this call and so many that follow, of any kind, are shared out in the same way */
     int joins_update;      /* a linear_backward whose weights are better updated while their gradient is made */
-    const rg_call *update; /* of the weights, with the gradient that this call makes; is one of those merged with it */
+    const rg_call *update; /* the call after this one, an update, which this one's executor runs too: of the weights, with
+                            * the gradient that this call makes; or of what it sums over, with the sums after that */
     int opcode, dtype;
     int32_t option[RG_OPTIONS];
     int32_t scalar[RG_NUMBERS];

@@ -648,12 +648,15 @@ static int same_numbers(const rg_call *a, const rg_call *b) {
 }
 
 static int same_operand(const rg_operand *a, const rg_operand *b) {
-    return a->buffer == b->buffer && a->offset == b->offset && a->axes == 2 && b->axes == 2 &&
-           a->shape[0] == b->shape[0] && a->shape[1] == b->shape[1] && a->strides[0] == b->strides[0] && a->strides[1] == b->strides[1];
+    return a->buffer == b->buffer && a->offset == b->offset && a->axes == b->axes &&
+           !memcmp(a->shape, b->shape, (size_t)a->axes * sizeof *a->shape) &&
+           !memcmp(a->strides, b->strides, (size_t)a->axes * sizeof *a->strides);
 }
 
-/* Whether no call but n and n + 1 touches the weights' gradient that call n makes, nor anybody after the step. */
-static int nobody_reads(const rg_program_source *source, int64_t n) {
+static int is_update(int opcode) { return opcode >= RG_SGD_UPDATE && opcode <= RG_RMSPROP_UPDATE; }
+
+/* Whether no calls but two touch what call n makes as its operand 1, nor anybody after the step. */
+static int nobody_else_reads(const rg_program_source *source, int64_t n) {
     const int32_t buffer = source->instructions[n].operand[1].buffer;
     int readers = 0;
     for (int64_t k = 0; k < source->instruction_count; k++)
@@ -666,34 +669,52 @@ static int nobody_reads(const rg_program_source *source, int64_t n) {
 static int updates_weights(const rg_program_source *source, const rg_program *p, int64_t n) {
     const rg_call *call = &p->calls[n];
     const rg_operand *own = source->instructions[n].operand, *next = source->instructions[n + 1].operand;
-    const int opcode = call[1].opcode;
-    return call->opcode == RG_LINEAR_BACKWARD && call->joins_update && opcode >= RG_SGD_UPDATE &&
-           opcode <= RG_RMSPROP_UPDATE && call->operand[1].present && call->operand[5].contiguous && same_operand(&next[0], &own[5]) &&
-           same_operand(&next[1], &own[1]) && nobody_reads(source, n);
+    return call->opcode == RG_LINEAR_BACKWARD && call->joins_update && is_update(call[1].opcode) &&
+           call->operand[1].present && call->operand[5].contiguous && same_operand(&next[0], &own[5]) &&
+           same_operand(&next[1], &own[1]) && nobody_else_reads(source, n);
 }
 
-/* A product that makes a gradient, and the update with it, become one. */
+/* Whether call n sums over a parameter and its gradient, the next updates the one with the other, and the one after that
+ * sums over the change. */
+static int measures_update(const rg_program_source *source, const rg_program *p, int64_t n) {
+    const rg_call *call = &p->calls[n];
+    const rg_instruction *in = &source->instructions[n];
+    const rg_operand *own = in[0].operand, *update = in[1].operand, *after = in[2].operand;
+    return call[0].opcode == RG_GRADIENT_SUMS && is_update(call[1].opcode) && call[2].opcode == RG_UPDATE_SUMS &&
+           same_operand(&update[0], &own[2]) && same_operand(&update[1], &own[3]) && same_operand(&after[1], &own[2]) &&
+           same_operand(&after[2], &own[1]) && in[0].option[0] == in[2].option[0] && nobody_else_reads(source, n);
+}
+
+/* A product that makes a gradient, and the update with it, become one; so do an update and the sums around it. */
 static void join_updates(const rg_program_source *source, rg_program *p, const segment *s) {
-    for (int64_t n = s->first; !s->rows && n + 1 < s->first + s->count; n++) {
+    for (int64_t n = s->first, last = s->first + s->count - 1; !s->rows && n < last; n++) {
         rg_call *call = &p->calls[n];
         if (updates_weights(source, p, n)) {
             call->update = call + 1;
             call->merged = call->group = 2;
+        } else if (n + 1 < last && measures_update(source, p, n)) {
+            call->update = call + 1;
+            call->merged = RG_MEASURED;
         }
     }
+}
+
+static int same_options(const rg_call *a, const rg_call *b) {
+    return a->opcode == b->opcode && a->dtype == b->dtype && same_numbers(a, b) &&
+           !memcmp(a->option, b->option, sizeof a->option);
+}
+
+/* Whether one run of an executor can do for both. */
+static int run_alike(const rg_call *a, const rg_call *b) {
+    return same_options(a, b) && !a->update == !b->update && (!a->update || same_options(a->update, b->update));
 }
 
 /* Shared calls whose shares can begin at the same places become a group, those of them with the same numbers one. */
 static void merge_calls(rg_program *p, const segment *s) {
     const rg_call *const end = p->calls + s->first + s->count;
     for (rg_call *call = p->calls + s->first; call < end; call += call->merged)
-        while (call->shared && call + call->merged < end) {
-            const rg_call *next = call + call->merged;
-            if (next->opcode != call->opcode || next->dtype != call->dtype || !same_numbers(call, next) ||
-                memcmp(call->option, next->option, sizeof call->option))
-                break;
-            call->merged++;
-        }
+        while (call->shared && call + call->merged < end && run_alike(call, call + call->merged))
+            call->merged += call[call->merged].merged;
     for (rg_call *call = p->calls + s->first; call < end; call += call->group) {
         int64_t unit = call->unit;
         while (call->shared && call + call->group < end) {

@@ -24,6 +24,7 @@ import retrograd as rg
 import retrograd.nn.functional as F
 from retrograd import inspect, nn, optim
 from retrograd.inspect import verdict
+from retrograd.program.step import PASSES
 
 
 def _gallery() -> ModuleType:
@@ -284,6 +285,47 @@ def test_calls_that_run_together_share_no_memory() -> None:
     places = sorted((o.buffer.place, o.buffer.place + o.nbytes) for outputs in made for o in outputs)
     assert len(places) == 18
     assert all(end <= start for (_, end), (start, _) in itertools.pairwise(places))
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "options"),
+    [
+        ("SGD", {}),
+        ("SGD", {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1}),
+        ("Adam", {"amsgrad": True, "weight_decay": 0.1}),
+        ("AdamW", {}),
+        ("RMSprop", {"momentum": 0.9, "centered": True, "weight_decay": 0.1}),
+    ],
+    ids=str,
+)
+def test_an_update_and_its_measures_in_one_pass_have_the_bits_of_three(
+    backend: str, optimizer: str, options: dict[str, Any]
+) -> None:
+    """The pass `advance` brings them together; without it each runs by itself."""
+
+    def measured(passes: tuple[str, ...]) -> Any:
+        rg.manual_seed(4)
+        model = nn.Sequential(nn.Linear(70, 90), nn.Tanh(), nn.Linear(90, 3))
+        updates = getattr(optim, optimizer)(model.parameters(), lr=1e-2, **options)
+
+        @rg.compile(passes=passes)
+        def step(x: rg.Tensor, y: rg.Tensor) -> None:
+            updates.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            updates.step()
+
+        with inspect.watch(model, every=2) as watch:
+            for n in range(5):
+                step(np.random.default_rng(n).standard_normal((9, 70)).astype(np.float32), np.arange(9) % 3)
+        return [p.detach().numpy().tobytes() for p in model.parameters()], [r.to_json() for r in watch.reports]
+
+    threads = rg.get_num_threads()
+    try:
+        for count in (1, 2):
+            rg.set_num_threads(count)
+            assert measured(PASSES) == measured(tuple(name for name in PASSES if name != "advance"))
+    finally:
+        rg.set_num_threads(threads)
 
 
 def test_a_second_watch_makes_no_second_program(monkeypatch: pytest.MonkeyPatch) -> None:
