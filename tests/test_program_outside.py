@@ -194,6 +194,30 @@ def attributes() -> World:
     return World(agent.step, change)
 
 
+def options_of_layers() -> World:
+    model = nn.Sequential(nn.Linear(3, 4), nn.LeakyReLU(0.1), nn.LayerNorm(4), nn.Dropout(0.5), nn.Linear(4, 2))
+    with rg.no_grad():
+        for p in model.parameters():
+            p.copy_(rg.arange(p.numel()).reshape(p.shape) % 7 * 0.3 - 0.8)
+    loss = nn.SmoothL1Loss()
+
+    def step(x: rg.Tensor) -> Any:
+        rg.manual_seed(0)
+        return loss(model(x), x[:, :2])
+
+    def change(call: int) -> None:
+        if call == 0:
+            model[1].negative_slope = 0.7
+        elif call == 1:
+            model[2].eps, model[3].p = 0.5, 0.2
+        elif call == 2:
+            loss.beta = 0.2
+        else:
+            model[0].weight = nn.Parameter(X.copy())
+
+    return World(step, change)
+
+
 WORLDS: dict[str, Callable[[], World]] = {
     "an array": lambda: closed_over(X[0].copy(), lambda x, a: x * a),
     "a tensor": lambda: closed_over(rg.tensor(X[0]), lambda x, a: x * a),
@@ -213,6 +237,7 @@ WORLDS: dict[str, Callable[[], World]] = {
     "variables of a function around": variables,
     "globals": globals_,
     "attributes": attributes,
+    "options of layers": options_of_layers,
     "accumulators": accumulators,
     "masks": masks,
     "leaves of its own": own_leaves,
@@ -296,6 +321,24 @@ def test_gradients_that_one_step_gathers_and_another_takes(
         return seen
 
     np.testing.assert_allclose(train(compiled=True), train(compiled=False), rtol=1e-5)
+
+
+def test_numbers_that_the_step_changes_itself_are_told() -> None:
+    agent, calls = Agent(), 0
+
+    def step(x: rg.Tensor) -> rg.Tensor:
+        nonlocal calls
+        calls += 1
+        agent.discount *= 0.5
+        return x * calls * agent.discount
+
+    with pytest.warns(UserWarning, match="compile: step makes") as told:
+        rg.compile(step)(X)
+    found = sorted(str(warning.message).split(";")[0] for warning in told)
+    assert found == [
+        "compile: step makes calls 1, which was 0",
+        "compile: step makes discount 0.45, which was 0.9",
+    ]
 
 
 @rg.compile

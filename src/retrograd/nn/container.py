@@ -7,6 +7,8 @@ import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
+from ..kernels.spec import active
+from ..tape import state
 from .module import MODULE, Module
 
 R = TypeVar("R", bound="Row")
@@ -155,6 +157,9 @@ class Sequential(Row):
 
 def _activated(layer: Any, activation: Any, input: Any) -> Any:
     fused = activation.fused_activation
+    if state.kernels is not active:
+        layer._announce()
+        activation._announce()
     return activation(layer(input)) if fused is None else layer.forward(input, *fused)
 
 

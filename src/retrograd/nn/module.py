@@ -6,6 +6,8 @@ holds the names in order, each with its kind.
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -19,6 +21,9 @@ from ..tensor import Tensor
 from .parameter import Parameter
 
 M = TypeVar("M", bound="Module")
+
+_PLAIN = (int, float, str, tuple, list, type(None))
+"""Of these types are the options of layers."""
 
 PARAMETER, BUFFER, TRANSIENT, MODULE = "parameter", "buffer", "transient buffer", "module"
 """What a registered name can stand for; a transient buffer is one that state_dict() leaves out."""
@@ -78,17 +83,22 @@ class Module:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if state.kernels is not active:
-            state.kernels.guard(self._form)
-            state.kernels.calls(self.forward)
+            self._announce()
         if self._forward_hooks or self._forward_pre_hooks:
             return self._call_with_hooks(args, kwargs)
         return self.forward(*args, **kwargs)
 
+    def _announce(self) -> None:
+        """Say that what follows depends on the module."""
+        state.kernels.guard(self._form)
+        state.kernels.calls(self.forward)
+
     def _form(self) -> tuple[Any, ...]:
-        """What decides how the module runs: its mode, its members and its hooks."""
+        """What decides how the module runs: its mode, its options, its members and its hooks."""
+        options = [value for name in _options(type(self)) if isinstance(value := self.__dict__.get(name), _PLAIN)]
         # hooks that say so leave the same in a program, whichever of them it is
         hooks = [getattr(hook, "traced_as", number) for number, hook in self._forward_hooks.items()]
-        return self.training, [id(self.__dict__[name]) for name in self._registered], hooks
+        return self.training, options, [id(self.__dict__[name]) for name in self._registered], hooks
 
     def _call_with_hooks(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         for hook in list(self._forward_pre_hooks.values()):
@@ -174,6 +184,8 @@ class Module:
             object.__setattr__(self, name, value)
             if name == "forward":
                 _restructured()
+            elif name in _options(type(self)):
+                revise()
 
     def __delattr__(self, name: str) -> None:
         object.__delattr__(self, name)
@@ -388,6 +400,13 @@ def clear_gradients(parameters: Iterator[Tensor] | list[Tensor], set_to_none: bo
         elif p.grad is not None:
             p.grad = p.grad.detach()
             p.grad.zero_()
+
+
+@functools.cache
+def _options(kind: type) -> tuple[str, ...]:
+    """What the constructors of a module's class that are of this package take; they keep it under the same names."""
+    own = [base for base in kind.__mro__ if base.__module__.startswith(__package__) and "__init__" in vars(base)]
+    return tuple(dict.fromkeys(name for base in own for name in inspect.signature(base).parameters))
 
 
 def _restructured() -> None:

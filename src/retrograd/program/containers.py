@@ -92,7 +92,8 @@ def signature(value: Any, arrays: list[Array]) -> Any:
         hash(value)
     except TypeError:
         raise TypeError(
-            f"compile: an argument of type {type(value).__name__} is neither an array nor hashable"
+            f"compile: an argument of type {type(value).__name__} is neither an array nor hashable; pass arrays by "
+            "themselves, or in a dict, list or named tuple"
         ) from None
     return type(value), value
 

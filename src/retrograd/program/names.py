@@ -11,7 +11,7 @@ import dis
 import functools
 import inspect
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 _PLAIN = (int, float, bool, str, bytes, complex, type(None))
@@ -28,11 +28,12 @@ class Names:
     def __init__(self, functions: Iterable[Callable[..., Any]], skip: Callable[[types.CodeType], bool]) -> None:
         self._skip = skip
         self._found: dict[tuple[int, str], tuple[dict[str, Any], str, Any]] = {}
-        self._cells: dict[int, tuple[types.CellType, Any]] = {}
+        self._cells: dict[int, tuple[str, tuple[types.CellType, Any]]] = {}
         self._seen: set[tuple[types.CodeType, int]] = set()
         for function in functions:
             self._follow(function)
-        self._in_places, self._in_cells = list(self._found.values()), list(self._cells.values())
+        self._in_places = list(self._found.values())
+        self._in_cells = [cell for _, cell in self._cells.values()]
 
     def same(self) -> bool:
         """Whether each name stands for the same object, or an equal number or text."""
@@ -43,6 +44,12 @@ class Names:
             if cell.cell_contents is not value:
                 return self._equal()
         return True
+
+    def rebound(self) -> Iterator[tuple[str, Any, Any]]:
+        """The names that stand for another number or text than at first, with the first one and that of now."""
+        found = [(name, value, place.get(name)) for place, name, value in self._in_places]
+        found += [(name, value, cell.cell_contents) for name, (cell, value) in self._cells.values()]
+        return (f for f in found if all(isinstance(v, _PLAIN) for v in f[1:]) and not _as_good(*f[1:]))
 
     def _equal(self) -> bool:
         places = [(place, name, place.get(name)) for place, name, _ in self._in_places]
@@ -78,7 +85,7 @@ class Names:
             elif kind in ("LOAD_ATTR", "LOAD_METHOD"):
                 value = None if value is None else self._attribute(value, name)
             elif kind == "LOAD_DEREF":
-                value = self._in_cell(cells.get(name))
+                value = self._in_cell(name, cells.get(name))
             elif kind.startswith("LOAD_FAST"):
                 value = owner if (name[-1:] if isinstance(name, tuple) else (name,)) == first else None
             elif kind != "EXTENDED_ARG":
@@ -94,14 +101,14 @@ class Names:
         self._found[id(place), name] = place, name, place[name]
         return self._known(place[name])
 
-    def _in_cell(self, cell: types.CellType | None) -> Any:
+    def _in_cell(self, name: str, cell: types.CellType | None) -> Any:
         try:
             value = None if cell is None else cell.cell_contents
         except ValueError:  # empty
             return None
         if cell is None or isinstance(value, types.ModuleType):
             return None
-        self._cells[id(cell)] = cell, value
+        self._cells[id(cell)] = name, (cell, value)
         return self._known(value)
 
     def _attribute(self, value: Any, name: str) -> Any:

@@ -22,11 +22,12 @@ from .fuse import fuse
 from .ir import Operand, Program
 from .memory import plan_memory
 from .merge import merge
+from .names import Names
 from .observe import Observer, due_now, observers
 from .plan import Plan, keep_gradients, place_results
 from .prune import prune
 from .tile import tile
-from .trace import Traced, Tracer
+from .trace import Traced, Tracer, is_of_library
 
 PASSES = ("merge", "prune", "fuse", "tile", "advance", "plan_memory")
 
@@ -209,6 +210,7 @@ class CompiledStep:
     def _trace(self, args: Any, kwargs: Any) -> Plan:
         tracer = Tracer((leaf, leaf.grad) for plans in self._plans.values() for p in plans for leaf in p.set)
         tracer.calls(self._function)
+        names = Names([self._function], is_of_library)
         inputs: list[Operand] = []
 
         def traced(value: Any) -> Tensor:
@@ -232,6 +234,13 @@ class CompiledStep:
             raise
         finally:
             state.kernels = previous
+        for name, then, now in names.rebound():
+            warnings.warn(
+                f"compile: {self.__name__} makes {name} {now!r}, which was {then!r}; Python runs while the step is "
+                f"traced, not at each call, and {name} stays what it is now. Change it outside of the step; or keep it "
+                "in a tensor, and use add_() under rg.no_grad()",
+                stacklevel=4,
+            )
         program = Program(tracer.instructions, tracer.buffers, inputs, results, tracer.number_scalars())
         if "merge" in self._passes:
             merge(program)
@@ -287,7 +296,8 @@ def compile(
     variable of a function around, an attribute) has come to stand for something else, or an index array or a number
     that the trace had to look at has changed; what NumPy or Python works out in the step, it works out at the trace
     only. A method may be compiled; each object then has a step of its own. Arguments are what they were when it was
-    called, also where one is memory that the step changes. What the step returns comes back as tensors without history.
+    called, also where one is memory that the step changes; their grad stays as it is. What the step returns comes back
+    as tensors without history.
 
     A step that ends with zero_grad() leaves no gradients behind: then those of large layers are not even stored, each
     piece of the weights being updated as soon as its gradient is there.
