@@ -389,11 +389,12 @@ def keep(x: rg.Tensor) -> rg.Tensor:
     ("use", "says"),
     [
         (lambda t: t.item(), "made while a step was traced, at .*test_program_outside.*Return it from the step"),
+        (lambda t: t.sum(), "made while a step was traced, at .*test_program_outside.*keep a tensor outside"),
         (lambda t: t + 1.0, "made while a step was traced, at .*test_program_outside.*Return it from the step"),
         (lambda t: rg.compile(lambda x: x + t)(rg.ones(1)), "used in another trace, at .*test_program_outside"),
     ],
 )
-def test_what_was_kept_from_a_trace_has_no_value(use: Any, says: str) -> None:
+def test_what_was_kept_from_a_trace_has_no_value(backend: str, use: Any, says: str) -> None:
     rg.compile(keep)(rg.ones(1))
     assert repr(KEPT[0]) == "tensor(..., shape=(1,))"
     with pytest.raises(TraceError, match=says):

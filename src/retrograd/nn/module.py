@@ -6,7 +6,6 @@ holds the names in order, each with its kind.
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -65,6 +64,14 @@ class Module:
     _forward_hooks: dict[int, Callable[..., Any]]
     _forward_pre_hooks: dict[int, Callable[..., Any]]
 
+    _options: tuple[str, ...] = ()
+    """What the constructors of its classes take that are of this package; they keep it under the same names."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.__module__.startswith(__package__) and "__init__" in vars(cls):
+            cls._options = (*cls._options, *inspect.signature(cls).parameters)
+
     structure: object = object()
     """Replaced whenever any module's members, hooks or forward change: plans made from them compare it."""
 
@@ -95,7 +102,7 @@ class Module:
 
     def _form(self) -> tuple[Any, ...]:
         """What decides how the module runs: its mode, its options, its members and its hooks."""
-        options = [value for name in _options(type(self)) if isinstance(value := self.__dict__.get(name), _PLAIN)]
+        options = [value for name in self._options if isinstance(value := self.__dict__.get(name), _PLAIN)]
         # hooks that say so leave the same in a program, whichever of them it is
         hooks = [getattr(hook, "traced_as", number) for number, hook in self._forward_hooks.items()]
         return self.training, options, [id(self.__dict__[name]) for name in self._registered], hooks
@@ -184,7 +191,7 @@ class Module:
             object.__setattr__(self, name, value)
             if name == "forward":
                 _restructured()
-            elif name in _options(type(self)):
+            elif name in self._options:
                 revise()
 
     def __delattr__(self, name: str) -> None:
@@ -400,13 +407,6 @@ def clear_gradients(parameters: Iterator[Tensor] | list[Tensor], set_to_none: bo
         elif p.grad is not None:
             p.grad = p.grad.detach()
             p.grad.zero_()
-
-
-@functools.cache
-def _options(kind: type) -> tuple[str, ...]:
-    """What the constructors of a module's class that are of this package take; they keep it under the same names."""
-    own = [base for base in kind.__mro__ if base.__module__.startswith(__package__) and "__init__" in vars(base)]
-    return tuple(dict.fromkeys(name for base in own for name in inspect.signature(base).parameters))
 
 
 def _restructured() -> None:

@@ -119,7 +119,13 @@ class Op:
                 arrays.append(t.array)
                 if t._requires_grad:
                     wanted = True
-        made = self.forward(k, *arrays, **attributes)
+        try:
+            made = self.forward(k, *arrays, **attributes)
+        except (TypeError, AttributeError):
+            if k is active:
+                for array in arrays:
+                    np.asarray(array)  # one that was kept from a trace says so
+            raise
         residuals: tuple[Any, ...] = ()
         if type(made) is tuple:
             cut = len(made) - self.residuals
