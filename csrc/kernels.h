@@ -9,7 +9,7 @@
 #define RG_KERNELS(X)                                                                                                  \
     X(accumulate)                                                                                                      \
     X(activation_forward) X(activation_backward) X(elementary)                                                         \
-    X(matmul) X(linear_forward) X(linear_backward) X(linear_tangent)                                                   \
+    X(matmul) X(linear_forward) X(linear_backward) X(linear_jvp)                                                       \
     X(sum) X(amax) X(amin) X(logsumexp)                                                                                \
     X(softmax) X(softmax_backward) X(log_softmax) X(log_softmax_backward)                                              \
     X(pointwise_loss) X(cross_entropy_loss)                                                                            \
@@ -47,12 +47,13 @@ RG_KERNEL(int, linear_backward)(real *dx, real *dw, real *db, const real *g, con
                                 int64_t x_row, int64_t x_column, const real *w, int64_t w_row, int64_t w_column,
                                 int64_t rows, int64_t in, int64_t out, int activation, double alpha);
 
-/* t = (tx @ w.T + x @ tw.T + tb) * activation'(z): shapes as in linear_forward; tx, tw and tb may be NULL, but not tx and
- * tw both. `saved` as in activation_backward, NULL for the identity. */
-RG_KERNEL(int, linear_tangent)(real *t, const real *x, int64_t x_row, int64_t x_column, const real *w, int64_t w_row,
-                               int64_t w_column, const real *saved, const real *tx, int64_t tx_row, int64_t tx_column,
-                               const real *tw, int64_t tw_row, int64_t tw_column, const real *tb, int64_t rows,
-                               int64_t in, int64_t out, int activation, double alpha);
+/* y as of linear_forward, and its tangent t = (tx @ w.T + x @ tw.T + tb) * activation'(z): shapes as there; bias, tx, tw and
+ * tb may be NULL, but not tx and tw both. The activation's derivative is a function of y. y may be NULL: then it is not
+ * wanted, and `saved` is as in activation_backward, of any activation, NULL for the identity. */
+RG_KERNEL(int, linear_jvp)(real *y, real *t, const real *x, int64_t x_row, int64_t x_column, const real *w, int64_t w_row,
+                           int64_t w_column, const real *bias, const real *saved, const real *tx, int64_t tx_row,
+                           int64_t tx_column, const real *tw, int64_t tw_row, int64_t tw_column, const real *tb,
+                           int64_t rows, int64_t in, int64_t out, int activation, double alpha);
 
 /* Reductions of x (outer, n, inner) along its middle axis to y (outer, inner). */
 RG_KERNEL(void, sum)(real *y, const real *x, int64_t outer, int64_t n, int64_t inner, double scale);

@@ -32,7 +32,8 @@ class _ThreadState(threading.local):
         kernels: the table that ops call: the backend in force, or, while a step is traced, a table that writes the
             calls down.
         carrier: a run of forward mode that carries tangents along at once: what is to be recorded is offered to its
-            carry(op, operands, attributes, results, residuals) first, which says whether that took its place.
+            carry(op, operands, attributes, results, residuals) first, which says whether that took its place; an op
+            that has a rule for both at once, to run(op, operands, arrays, attributes) before it runs.
     """
 
     recording = True

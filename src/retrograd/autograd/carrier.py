@@ -7,45 +7,98 @@ on; their tangents follow when the function has ended.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from ..kernels.spec import active
+import numpy as np
+
+from ..kernels.spec import Array, active
 from ..ops.rule import OUTPUT, Op
-from ..tape import carried_by, now, state
+from ..tape import now, state
 from ..tensor import Tensor
-from .graph import Carried, Place, place, reached, tangents_of
-from .recording import Recording, flat, leaf, zeros_like
+from .graph import ArrayTangents, Carried, Passing, Place, place, reached
+from .recording import Recording, as_tensor, flat, is_differentiable, zeros_like
+
+_algebra = ArrayTangents()
+
+
+def stand_ins(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, dict[Tensor, Array]] | None:
+    """The primals with a leaf in the place of each tensor, and the tangent of each leaf; or None where these tangents
+    cannot be carried along: something around differentiates by them, ops do not run as they are called, or they are
+    unlike the primals."""
+    if state.kernels is not active:
+        return None
+    around = state.recording
+    known: dict[Tensor, Array] = {}
+
+    def stand_in(x: Any, t: Any) -> Any:
+        if not isinstance(x, Tensor):
+            if isinstance(x, dict):
+                return {key: stand_in(v, t[key]) for key, v in x.items()}
+            if isinstance(x, (tuple, list)):
+                parts = [stand_in(v, s) for v, s in zip(x, t, strict=True)]
+                return type(x)(*parts) if hasattr(x, "_fields") else type(x)(parts)
+            if not is_differentiable(x):
+                return x
+            x = as_tensor(x)
+        if not isinstance(t, Tensor):
+            t = Tensor(np.asarray(t, x.dtype)) if isinstance(t, float) else as_tensor(t)
+        a, b = x.array, t.array
+        dtype = a.dtype
+        if b.dtype != dtype or a.shape != b.shape or dtype.kind != "f":
+            raise ValueError
+        if around and (x._requires_grad or t._requires_grad):
+            raise ValueError
+        leaf = Tensor(a, True)
+        leaf._version = x._version
+        known[leaf] = b
+        return leaf
+
+    try:
+        standing = stand_in(primals, tangents)
+    except (ValueError, TypeError, LookupError):
+        return None
+    return (standing, known) if known else None
 
 
 class Carrier(Recording):
     """A function's run, in forward mode from its start.
 
     Args:
-        function, inputs: as a Recording's.
-        tangents: of the inputs.
+        function: called with the inputs' stand-ins.
+        tangents: of each stand-in, as an array.
 
     Raises:
         NoHistory: the function asks for derivatives by its own tensors, which takes a Recording.
     """
 
-    def __init__(
-        self, function: Callable[[list[Tensor]], Any], inputs: Sequence[Tensor], tangents: Sequence[Tensor]
-    ) -> None:
+    def __init__(self, function: Callable[[list[Tensor]], Any], tangents: dict[Tensor, Array]) -> None:
         self._around = state.recording
-        self.inputs = [leaf(x) for x in inputs]
-        self._known: dict[Place, Any] = dict(zip(self.inputs, [t.array for t in tangents], strict=True))
-        self._algebra = tangents_of(create_graph=False)
+        self.inputs = list(tangents)
+        self._known: dict[Place, Any] = tangents
         self._since = now()
         self._mark = object()
-        with carried_by(self):
+        carrier, state.carrier = state.carrier, self
+        try:
             self._run(function)
+        finally:
+            state.carrier = carrier
 
-    @staticmethod
-    def fits(tensors: Sequence[Tensor]) -> bool:
-        """Whether these inputs and tangents can be carried along: nothing around differentiates by them, and ops run
-        as they are called."""
-        return state.kernels is active and not (state.recording and any([t._requires_grad for t in tensors]))
+    def run(
+        self, op: Op, operands: tuple[Tensor | None, ...], arrays: list[Any], attributes: dict[str, Any]
+    ) -> tuple[Tensor, ...] | None:
+        """Run an op that has a rule for its outputs and their tangents at once: its results, or None where `carry`
+        is to be asked, after the op ran."""
+        tangents = self._tangents_of(operands)
+        if not tangents:
+            return None
+        made = op.dual(active, arrays, tangents, **attributes)  # type: ignore[misc]
+        if made is None:
+            return None
+        outputs, moved = made
+        results = tuple([Tensor(a) for a in outputs])
+        self._mark_results(op, results, moved)
+        return results
 
     def carry(
         self,
@@ -59,6 +112,25 @@ class Carrier(Recording):
         be asked by; whether they were."""
         if state.kernels is not active:
             return False
+        tangents = self._tangents_of(operands)
+        if tangents is None:
+            return False
+        made: Any = (None,) * len(results)
+        if tangents:
+            saved = [(results[OUTPUT - i] if i < 0 else operands[i]).array for i in op.saves]  # type: ignore[union-attr]
+            state.recording = False
+            try:
+                made = _algebra.push(Passing(op, attributes, operands, saved, residuals, len(results)), tangents)
+            except NotImplementedError:  # which is no matter where no output hangs on it
+                return False
+            finally:
+                state.recording = True
+        self._mark_results(op, results, made if type(made) is tuple else (made,))
+        return True
+
+    def _tangents_of(self, operands: tuple[Tensor | None, ...]) -> list[Any] | None:
+        """The tangent of each operand, None for zero; an empty list where all are. None in its place where an operand
+        hangs on something beside the inputs that derivatives may be asked by."""
         tangents = []
         moves = False
         for x in operands:
@@ -67,32 +139,22 @@ class Carrier(Recording):
                 if x.edge is None:
                     t = self._known.get(x)
                     if t is None and self._around:
-                        return False
+                        return None
                 else:
                     source, i = x.edge
                     if type(source) is Carried and source.run is self._mark:
                         t = source.tangents[i]
                     elif self._around or source.order > self._since:
-                        return False
+                        return None
                 if t is not None:
                     moves = True
             tangents.append(t)
-        saved = [(results[OUTPUT - i] if i < 0 else operands[i]).array for i in op.saves]  # type: ignore[union-attr]
-        node = Carried(op, attributes, operands, saved, residuals, len(results), self._mark)
-        made: Any = (None,) * len(results)
-        if moves:
-            state.recording = False
-            try:
-                made = self._algebra.push(node, tangents)
-            except NotImplementedError:  # which is no matter where no output hangs on it
-                return False
-            finally:
-                state.recording = True
-        node.tangents = made if type(made) is tuple else (made,)
-        node.forget()
+        return tangents if moves else []
+
+    def _mark_results(self, op: Op, results: tuple[Tensor, ...], tangents: tuple[Any, ...]) -> None:
+        node = Carried(op.name, tangents, self._mark)
         for i, y in enumerate(results):
             y._requires_grad, y.edge = True, (node, i)
-        return True
 
     def differentiate(self, value: Any) -> None:
         self.outputs = flat(value)

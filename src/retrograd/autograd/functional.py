@@ -17,7 +17,7 @@ from ..ops.shape import concatenate, reshape, stack
 from ..tape import set_grad_enabled
 from ..tensor import Tensor
 from .batching import RowArray, rows_at_once
-from .carrier import Carrier
+from .carrier import Carrier, stand_ins
 from .graph import NoHistory
 from .recording import Recording, check_inputs, flat, like, matching, zeros_like
 
@@ -158,27 +158,25 @@ def jvp(f: Callable[..., Any], primals: Any, tangents: Any, has_aux: bool = Fals
         >>> rg.jvp(rg.exp, (rg.tensor(0.0),), (rg.tensor(2.0),))
         (tensor(1.), tensor(2.))
     """
-    chosen = tuple([check_inputs("jvp", x) for x in _tupled("jvp", "primals", primals)])
-    inputs = flat(chosen)
-    given = matching("jvp", "tangent", inputs, _tupled("jvp", "tangents", tangents))
-
-    def call(inputs: list[Tensor]) -> Any:
-        return f(*like(chosen, inputs))
-
-    if Carrier.fits([*inputs, *given]):
+    primals, tangents = _tupled("jvp", "primals", primals), _tupled("jvp", "tangents", tangents)
+    carried = stand_ins(primals, tangents)
+    if carried is not None:
+        standing, known = carried
         try:
-            carrier = Carrier(call, inputs, given)
-            return _pushed(carrier, carrier.tangents, has_aux)
+            return _pushed(Carrier(lambda _: f(*standing), known), Carrier.tangents, has_aux)
         except NoHistory:
             pass
-    run = Recording(call, inputs)
-    return _pushed(run, lambda: run.push(given), has_aux)
+    chosen = tuple([check_inputs("jvp", x) for x in primals])
+    inputs = flat(chosen)
+    given = matching("jvp", "tangent", inputs, tangents)
+    run = Recording(lambda inputs: f(*like(chosen, inputs)), inputs)
+    return _pushed(run, lambda run: run.push(given), has_aux)
 
 
-def _pushed(run: Recording, tangents: Callable[[], list[Tensor]], has_aux: bool) -> tuple[Any, ...]:
+def _pushed(run: Any, tangents: Callable[[Any], list[Tensor]], has_aux: bool) -> tuple[Any, ...]:
     value, *aux = _with_aux("jvp", run.value) if has_aux else (run.value,)
     run.differentiate(value)
-    return run.release((value, like(value, tangents()), *aux))
+    return run.release((value, like(value, tangents(run)), *aux))
 
 
 def hvp(f: Callable[..., Any], primals: Any, tangents: Any) -> Any:

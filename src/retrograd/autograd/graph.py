@@ -67,19 +67,36 @@ _forgotten = Forgotten()
 
 
 class Carried(Node):
-    """A node of an op whose tangents are calculated as it runs, and that forgets then what it was made of.
+    """What is left of an op whose tangents were calculated as it ran: nothing but these.
+
+    Args:
+        name: the op's.
+        tangents: of its outputs, as arrays; None for zero.
+        run: the mark of the function's run that it belongs to.
+    """
+
+    __slots__ = ("attributes", "run", "tangents")
+    op = _forgotten  # type: ignore[assignment]
+    inputs = wanted = shapes = arrays = residuals = ()  # type: ignore[assignment]
+
+    def __init__(self, name: str, tangents: tuple[Any, ...], run: Any) -> None:
+        self.attributes = {"name": name}
+        self.tangents = tangents
+        self.run = run
+        self.outputs = len(tangents)
+        self.hooks = self.retained = None
+        self.order = now()
+
+
+class Passing(Node):
+    """What a rule of forward mode reads of an op that just ran, and is not recorded.
 
     Args:
         op, attributes, arrays, residuals, outputs: as a Node's.
         operands: the op's.
-
-    Attributes:
-        run: the mark of the function's run that it belongs to.
-        tangents: of its outputs, as arrays; None for zero.
     """
 
-    __slots__ = ("operands", "run", "tangents")
-    tangents: tuple[Any, ...]
+    __slots__ = ("operands",)
 
     def __init__(
         self,
@@ -89,7 +106,6 @@ class Carried(Node):
         arrays: list[Any],
         residuals: tuple[Any, ...],
         outputs: int,
-        run: Any,
     ) -> None:
         self.op = op
         self.attributes = attributes
@@ -97,9 +113,6 @@ class Carried(Node):
         self.arrays = arrays
         self.residuals = residuals
         self.outputs = outputs
-        self.run = run
-        self.hooks = self.retained = None
-        self.order = now()
 
     @property
     def inputs(self) -> list[None]:  # type: ignore[override]
@@ -114,11 +127,6 @@ class Carried(Node):
     @property
     def versions(self) -> list[tuple[list[int], int]]:  # type: ignore[override]
         return [([0], 0)] * len(self.arrays)
-
-    def forget(self) -> None:
-        """Keep nothing but the tangents."""
-        self.op, self.attributes = _forgotten, {"name": self.op.name}
-        self.operands, self.arrays, self.residuals = (), (), ()
 
 
 class Region:

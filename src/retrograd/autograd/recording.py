@@ -66,6 +66,8 @@ def leaf(x: Tensor) -> Tensor:
 
 def flat(value: Any) -> list[Tensor]:
     """The tensors in a container, arrays as tensors."""
+    if isinstance(value, Tensor):
+        return [value]
     return [t if isinstance(t, Tensor) else Tensor(np.asarray(t)) for t in arrays_in(value)]
 
 
@@ -97,7 +99,7 @@ def stop_gradient(value: Any) -> Any:
 
 
 def _without_history(x: Any) -> Any:
-    return x.detach() if isinstance(x, Tensor) and x.requires_grad else x
+    return x.detach() if isinstance(x, Tensor) and x._requires_grad else x
 
 
 def zeros_like(x: Tensor) -> Tensor:
@@ -105,12 +107,12 @@ def zeros_like(x: Tensor) -> Tensor:
 
 
 def check_inputs(name: str, value: Any) -> Any:
-    """An argument to differentiate by; Python floats in it as tensors.
+    """An argument to differentiate by; arrays and Python floats in it as tensors.
 
     Raises:
         TypeError: there is nothing floating in it to differentiate by, or something that is not.
     """
-    value = map_arrays(_float_as_tensor, value, _is_differentiable)
+    value = map_arrays(as_tensor, value, is_differentiable)
     tensors = flat(value)
     if not tensors:
         raise TypeError(
@@ -127,14 +129,17 @@ def check_inputs(name: str, value: Any) -> Any:
     return value
 
 
-def _is_differentiable(value: Any) -> bool:
+def is_differentiable(value: Any) -> bool:
     return isinstance(value, float) or is_array(value)
 
 
-def _float_as_tensor(value: Any) -> Any:
-    if not isinstance(value, float):
+def as_tensor(value: Any) -> Tensor:
+    """The tensor that an array or a Python float stands for."""
+    if isinstance(value, Tensor):
         return value
-    return Tensor(np.asarray(value, value.dtype if isinstance(value, np.floating) else dtypes.get_default_dtype()))
+    if isinstance(value, float):
+        return Tensor(np.asarray(value, value.dtype if isinstance(value, np.floating) else dtypes.get_default_dtype()))
+    return Tensor(np.asarray(value))
 
 
 def matching(name: str, what: str, tensors: Sequence[Tensor], value: Any) -> list[Tensor]:
@@ -149,7 +154,8 @@ def matching(name: str, what: str, tensors: Sequence[Tensor], value: Any) -> lis
     if len(given) != len(tensors):
         raise ValueError(f"{name}: {len(given)} {what}s for {len(tensors)} tensors; expected one for each")
     for i, (t, x) in enumerate(zip(given, tensors, strict=True)):
-        if t.array.shape != x.array.shape or t.array.dtype != x.array.dtype:
+        a, b = t.array, x.array
+        if a.shape != b.shape or (a.dtype is not b.dtype and a.dtype != b.dtype):
             raise ValueError(
                 f"{name}: {what} {i} is {t.dtype} of shape {t.shape}, expected {x.dtype} of shape {x.shape}"
             )

@@ -228,22 +228,38 @@ def _infer_tangent(
     activation: str = "identity",
     alpha: float = 0.0,
 ) -> Spec:
-    check("linear_tangent", activation)
-    dtype = same_dtype("linear_tangent", x, w, saved, tx, tw, tb)
-    made = (x.shape[0], w.shape[0])
+    made = _check_tangents("linear_tangent", x, w, tx, tw, tb, activation, saved=saved)
+    if activation != "identity" and saved is None:
+        raise ValueError(f"linear_tangent: {activation} needs `saved`, of shape {made.shape}, as linear_backward does")
+    return made
+
+
+def _check_tangents(
+    kernel: str,
+    x: Array,
+    w: Array,
+    tx: Array | None,
+    tw: Array | None,
+    tb: Array | None,
+    activation: str,
+    b: Array | None = None,
+    saved: Array | None = None,
+) -> Spec:
+    """What the layer's output and its tangent are like."""
+    check(kernel, activation)
+    dtype = same_dtype(kernel, x, w, b, saved, tx, tw, tb)
     if x.ndim != 2 or w.ndim != 2 or x.shape[1] != w.shape[1]:
         raise ValueError(
-            f"linear_tangent: x {tuple(x.shape)} and w {tuple(w.shape)} do not fit; "
+            f"{kernel}: x {tuple(x.shape)} and w {tuple(w.shape)} do not fit; "
             "expected (rows, in_features) and (out_features, in_features)"
         )
     if tx is None and tw is None:
-        raise ValueError("linear_tangent: expected a tangent of x, of w or of both")
-    expected = {"tx": (tx, x.shape), "tw": (tw, w.shape), "tb": (tb, made[1:]), "saved": (saved, made)}
+        raise ValueError(f"{kernel}: expected a tangent of x, of w or of both")
+    made = (x.shape[0], w.shape[0])
+    expected = {"tx": (tx, x.shape), "tw": (tw, w.shape), "tb": (tb, made[1:]), "b": (b, made[1:]), "saved": (saved, made)}
     for name, (array, shape) in expected.items():
         if array is not None and array.shape != shape:
-            raise ValueError(f"linear_tangent: {name} has shape {tuple(array.shape)}, expected {tuple(shape)}")
-    if activation != "identity" and saved is None:
-        raise ValueError(f"linear_tangent: {activation} needs `saved`, of shape {made}, as linear_backward does")
+            raise ValueError(f"{kernel}: {name} has shape {tuple(array.shape)}, expected {tuple(shape)}")
     return Spec(made, dtype)
 
 
@@ -274,3 +290,55 @@ def linear_tangent(
     if tx is not None and tw is not None:
         t = k.add(t, k.linear_forward(x, tw))
     return t if activation == "identity" else k.activation_backward(t, saved, activation, alpha)
+
+
+def _infer_jvp(
+    x: Array,
+    w: Array,
+    b: Array | None = None,
+    tx: Array | None = None,
+    tw: Array | None = None,
+    tb: Array | None = None,
+    activation: str = "identity",
+    alpha: float = 0.0,
+) -> tuple[Spec, Spec]:
+    made = _check_tangents("linear_jvp", x, w, tx, tw, tb, activation, b=b)
+    if activation not in FROM_OUTPUT:
+        raise ValueError(
+            f"linear_jvp: the derivative of {activation} is no function of its output; expected one of "
+            f"{', '.join(FROM_OUTPUT)}"
+        )
+    return made, made
+
+
+@kernel(_infer_jvp, kind=Composed)
+def linear_jvp(
+    k: Any,
+    x: Array,
+    w: Array,
+    b: Array | None = None,
+    tx: Array | None = None,
+    tw: Array | None = None,
+    tb: Array | None = None,
+    activation: str = "identity",
+    alpha: float = 0.0,
+) -> Any:
+    """A dense layer's output and its tangent: what linear_forward and linear_tangent give, while the weights are read
+    once.
+
+    Args:
+        x, w, b: the operands of linear_forward.
+        tx, tw, tb: their tangents, as in linear_tangent.
+        activation, alpha: as in linear_forward; an activation whose derivative is a function of its output.
+
+    Returns:
+        (output, tangent), each (rows, out_features), C order.
+
+    Example:
+        >>> import numpy as np, retrograd as rg
+        >>> x, w = np.ones((1, 2)), np.array([[1.0, 2.0], [-1.0, -2.0]])
+        >>> rg.kernels.linear_jvp(x, w, tx=np.array([[1.0, 0.0]]), activation="relu")
+        (array([[3., 0.]]), array([[1., 0.]]))
+    """
+    y = k.linear_forward(x, w, b, activation, alpha)
+    return y, k.linear_tangent(x, w, y, tx, tw, tb, activation, alpha)

@@ -102,6 +102,20 @@ class Linear(Op):
             return k.activation_backward(tz, saved[0], self.activation, self._alpha(ctx)), tz
         return k.linear_tangent(x, w, saved[0] if saved else None, tx, tw, tb, self.activation, self._alpha(ctx))
 
+    def dual(
+        self, k: Any, arrays: list[Any], tangents: list[Any], alpha: float = 0.0, need_z: bool = False
+    ) -> tuple[tuple[Array, ...], tuple[Array, ...]] | None:
+        x, w, b = arrays
+        tx, tw, tb = tangents
+        if tx is None and tw is None:
+            return None
+        if not need_z:
+            y, t = k.linear_jvp(x, w, b, tx, tw, tb, self.activation, alpha)
+            return (y,), (t,)
+        z, tz = k.linear_jvp(x, w, b, tx, tw, tb)
+        y = k.activation_forward(z, self.activation, alpha)
+        return (y, z), (k.activation_backward(tz, z, self.activation, alpha), tz)
+
     def _alpha(self, ctx: Node) -> float:
         return ctx.attributes.get("alpha", 0.0)
 

@@ -106,6 +106,10 @@ class Op:
     """The same where it is not recorded, jvp_kernels(k, ctx, *arrays) -> an array or a tuple of them, in fused kernels;
     may return None to leave the case to `jvp`."""
 
+    dual: Callable[..., Any] | None = None
+    """The forward and jvp_kernels at once, dual(k, arrays, tangents, **attributes) -> (outputs, tangents), in fused
+    kernels; may return None to leave the case to them."""
+
     def __call__(self, *operands: Tensor | None, **attributes: Any) -> Any:
         k = state.kernels
         if k is not active:  # a quick test of what is rare: eager calls have nothing to hold
@@ -120,6 +124,10 @@ class Op:
                 if t._requires_grad:
                     wanted = True
         try:
+            if wanted and self.dual is not None and k is active and state.recording and state.carrier is not None:
+                results = state.carrier.run(self, operands, arrays, attributes)
+                if results is not None:
+                    return results[0] if len(results) == 1 else results
             made = self.forward(k, *arrays, **attributes)
         except (TypeError, AttributeError):
             if k is active:

@@ -17,7 +17,7 @@ from .native import NULL, by_dtype, contiguous, matrix, out_of_memory, pointer, 
 _MATMUL = by_dtype("matmul")
 _FORWARD = by_dtype("linear_forward")
 _BACKWARD = by_dtype("linear_backward")
-_TANGENT = by_dtype("linear_tangent")
+_JVP = by_dtype("linear_jvp")
 _empty = np.empty
 
 
@@ -144,24 +144,55 @@ def linear_tangent(
     alpha: float = 0.0,
 ) -> Array:
     dtype = x.dtype
-    run = _TANGENT.get(dtype)
+    run = _JVP.get(dtype)
     if run is None:
         return reference.linear_tangent.reference(x, w, saved, tx, tw, tb, activation, alpha)
     rows, columns = x.shape
     out = len(w)
     t = _empty((rows, out), dtype)
     slope = NULL if activation == "identity" else contiguous(saved)  # type: ignore[arg-type]
-    bias = NULL if tb is None else contiguous(tb)
-    try:
-        by_x = (NULL if tx is None else pointer(tx)), columns, 1
-        by_w = (NULL if tw is None else pointer(tw)), columns, 1
-        operands = pointer(x), columns, 1, pointer(w), columns, 1, slope, *by_x, *by_w, bias
-    except ValueError:
-        by_x, by_w = (_NO_MATRIX if m is None else matrix(m) for m in (tx, tw))
-        operands = *matrix(x), *matrix(w), slope, *by_x, *by_w, bias
-    if run(pointer(t), *operands, rows, columns, out, ACTIVATIONS[activation], alpha):
+    operands = _layer(x, w, NULL, slope, tx, tw, tb)
+    if run(NULL, pointer(t), *operands, rows, columns, out, ACTIVATIONS[activation], alpha):
         raise out_of_memory("linear_tangent")
     return t
+
+
+def linear_jvp(
+    x: Array,
+    w: Array,
+    b: Array | None = None,
+    tx: Array | None = None,
+    tw: Array | None = None,
+    tb: Array | None = None,
+    activation: str = "identity",
+    alpha: float = 0.0,
+) -> tuple[Array, Array]:
+    dtype = x.dtype
+    run = _JVP.get(dtype)
+    if run is None:
+        return reference.linear_jvp.reference(x, w, b, tx, tw, tb, activation, alpha)
+    rows, columns = x.shape
+    out = len(w)
+    y, t = _empty((rows, out), dtype), _empty((rows, out), dtype)
+    operands = _layer(x, w, NULL if b is None else contiguous(b), NULL, tx, tw, tb)
+    if run(pointer(y), pointer(t), *operands, rows, columns, out, ACTIVATIONS[activation], alpha):
+        raise out_of_memory("linear_jvp")
+    return y, t
+
+
+def _layer(
+    x: Array, w: Array, bias: Any, saved: Any, tx: Array | None, tw: Array | None, tb: Array | None
+) -> tuple[Any, ...]:
+    """A dense layer's operands and their tangents, as C arguments."""
+    columns = x.shape[1]
+    moved = NULL if tb is None else contiguous(tb)
+    try:
+        by_x = NULL if tx is None else pointer(tx)
+        by_w = NULL if tw is None else pointer(tw)
+        return pointer(x), columns, 1, pointer(w), columns, 1, bias, saved, by_x, columns, 1, by_w, columns, 1, moved
+    except ValueError:
+        by_x, by_w = (_NO_MATRIX if m is None else matrix(m) for m in (tx, tw))
+        return *matrix(x), *matrix(w), bias, saved, *by_x, *by_w, moved
 
 
 KERNELS: dict[str, Any] = {
@@ -169,4 +200,5 @@ KERNELS: dict[str, Any] = {
     "linear_forward": linear_forward,
     "linear_backward": linear_backward,
     "linear_tangent": linear_tangent,
+    "linear_jvp": linear_jvp,
 }
