@@ -95,9 +95,8 @@ class Carrier(Recording):
         made = op.dual(active, arrays, tangents, **attributes)  # type: ignore[misc]
         if made is None:
             return None
-        outputs, moved = made
-        results = tuple([Tensor(a) for a in outputs])
-        self._mark_results(op, results, moved)
+        results = tuple([Tensor(a) for a in made[0]])
+        self._mark_results(op, results, made[1])
         return results
 
     def carry(

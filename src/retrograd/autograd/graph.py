@@ -56,9 +56,9 @@ class Forgotten(Op):
 
     differentiable = False
 
-    def vjp(self, ctx: Node, *gs: Any) -> tuple[()]:
+    def vjp(self, ctx: Any, *gs: Any) -> tuple[()]:
         raise NoHistory(
-            f"backward: {ctx['name']} ran in a function that rg.jvp differentiated, and has no history after that; "
+            f"backward: {ctx.made_by} ran in a function that rg.jvp differentiated, and has no history after that; "
             "differentiate inside the function, or run the op again"
         )
 
@@ -75,17 +75,20 @@ class Carried(Node):
         run: the mark of the function's run that it belongs to.
     """
 
-    __slots__ = ("attributes", "run", "tangents")
+    __slots__ = ("made_by", "run", "tangents")
     op = _forgotten  # type: ignore[assignment]
     inputs = wanted = shapes = arrays = residuals = ()  # type: ignore[assignment]
 
     def __init__(self, name: str, tangents: tuple[Any, ...], run: Any) -> None:
-        self.attributes = {"name": name}
+        self.made_by = name
         self.tangents = tangents
         self.run = run
-        self.outputs = len(tangents)
         self.hooks = self.retained = None
         self.order = now()
+
+    @property
+    def outputs(self) -> int:  # type: ignore[override]
+        return len(self.tangents)
 
 
 class Passing(Node):

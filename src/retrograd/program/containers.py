@@ -46,7 +46,7 @@ def map_arrays(function: Callable[[Any], Any], value: Any, chosen: Callable[[Any
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return type(value)(*[map_arrays(function, v, chosen) for v in value])
     if isinstance(value, (tuple, list)):
-        return type(value)([map_arrays(function, v, chosen) for v in value])
+        return type(value)([function(v) if isinstance(v, Tensor) else map_arrays(function, v, chosen) for v in value])
     return function(value) if chosen(value) else value
 
 

@@ -150,8 +150,7 @@ def linear_tangent(
     rows, columns = x.shape
     out = len(w)
     t = _empty((rows, out), dtype)
-    slope = NULL if activation == "identity" else contiguous(saved)  # type: ignore[arg-type]
-    operands = _layer(x, w, NULL, slope, tx, tw, tb)
+    operands = _layer(x, w, None, None if activation == "identity" else saved, tx, tw, tb)
     if run(NULL, pointer(t), *operands, rows, columns, out, ACTIVATIONS[activation], alpha):
         raise out_of_memory("linear_tangent")
     return t
@@ -174,25 +173,28 @@ def linear_jvp(
     rows, columns = x.shape
     out = len(w)
     y, t = _empty((rows, out), dtype), _empty((rows, out), dtype)
-    operands = _layer(x, w, NULL if b is None else contiguous(b), NULL, tx, tw, tb)
+    operands = _layer(x, w, b, None, tx, tw, tb)
     if run(pointer(y), pointer(t), *operands, rows, columns, out, ACTIVATIONS[activation], alpha):
         raise out_of_memory("linear_jvp")
     return y, t
 
 
 def _layer(
-    x: Array, w: Array, bias: Any, saved: Any, tx: Array | None, tw: Array | None, tb: Array | None
+    x: Array, w: Array, b: Array | None, saved: Array | None, tx: Array | None, tw: Array | None, tb: Array | None
 ) -> tuple[Any, ...]:
     """A dense layer's operands and their tangents, as C arguments."""
     columns = x.shape[1]
-    moved = NULL if tb is None else contiguous(tb)
     try:
+        bias = NULL if b is None else pointer(b)
+        slope = NULL if saved is None else pointer(saved)
         by_x = NULL if tx is None else pointer(tx)
         by_w = NULL if tw is None else pointer(tw)
-        return pointer(x), columns, 1, pointer(w), columns, 1, bias, saved, by_x, columns, 1, by_w, columns, 1, moved
+        moved = NULL if tb is None else pointer(tb)
+        return pointer(x), columns, 1, pointer(w), columns, 1, bias, slope, by_x, columns, 1, by_w, columns, 1, moved
     except ValueError:
+        bias, slope, moved = (NULL if a is None else contiguous(a) for a in (b, saved, tb))
         by_x, by_w = (_NO_MATRIX if m is None else matrix(m) for m in (tx, tw))
-        return *matrix(x), *matrix(w), bias, saved, *by_x, *by_w, moved
+        return *matrix(x), *matrix(w), bias, slope, *by_x, *by_w, moved
 
 
 KERNELS: dict[str, Any] = {
