@@ -1,15 +1,20 @@
 """What derivatives of functions cost, as multiples of what they are derivatives of.
 
 A derivative along a direction, `rg.jvp`, beside the forward pass, by the input and by the weights; a Hessian-vector
-product, `rg.hvp`, beside the gradient, by the weights. Two products of matrices stand for one wherever an operand has a
-tangent, three where both have: so the arithmetic alone is that of 2 forward passes by the input, of nearly 3 by the
-weights, and of nearly 3 gradients in a Hessian-vector product.
+product, `rg.hvp`, beside the gradient, by the weights. The forward pass is the plain call of the function, of which
+nothing is recorded.
 
-python -m benchmarks.derivatives            the ratios of all networks, a row each
+The arithmetic alone sets a bound to the first two, `forward_passes`: x @ w takes one product, and its tangent tx @ w + x
+@ tw another one for each operand that has a tangent. These three products of two pairs are the fewest that there can be
+(Winograd, SIAM J. Comput. 6(4), 1977, theorem 1). What else a pass costs, activations, memory and Python, can make the
+ratio smaller, for only the products come two or three times.
+
+python -m benchmarks.derivatives            the ratios of all networks, a row each, beside the bounds
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -58,6 +63,13 @@ def calls(case: Case, mode: str) -> dict[str, Callable[[], Any]]:
     return {name: lambda f=f, given=given: f(*given) for name, (f, given) in made.items()}
 
 
+def forward_passes(case: Case) -> tuple[float, float]:
+    """How many forward passes' products a derivative along a direction takes, by the input and by the weights: there
+    the first layer's input has no tangent."""
+    sizes = [n_in * n_out for n_in, n_out in itertools.pairwise(case.widths)]
+    return 2.0, (2 * sizes[0] + 3 * sum(sizes[1:])) / sum(sizes)
+
+
 def ratios(case: Case, mode: str, rounds: int = 50) -> dict[str, float]:
     """How many forward passes, or gradients, each derivative takes."""
     functions = calls(case, mode)
@@ -97,10 +109,14 @@ class Derivative:
 
 
 if __name__ == "__main__":
-    print(f"{'network':8s} {'mode':9s} {'jvp by input':>13s} {'by weights':>11s} {'hvp':>5s}")
+    print(
+        f"{'network':8s} {'mode':9s} {'jvp by input':>13s} {'products':>9s} {'by weights':>11s} {'products':>9s} {'hvp':>5s}"
+    )
     for name, case in NETWORKS.items():
+        by_input, by_weights = forward_passes(case)
         for mode in MODES:
             found = ratios(case, mode)
             print(
-                f"{name:8s} {mode:9s} {found['jvp by input']:13.2f} {found['jvp by weights']:11.2f} {found['hvp']:5.2f}"
+                f"{name:8s} {mode:9s} {found['jvp by input']:13.2f} {by_input:9.2f} {found['jvp by weights']:11.2f} "
+                f"{by_weights:9.2f} {found['hvp']:5.2f}"
             )

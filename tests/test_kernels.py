@@ -17,7 +17,7 @@ from hypothesis import given, settings
 import retrograd as rg
 from retrograd.backends.registry import MODULES, Backend, _load
 from retrograd.kernels import elementary
-from retrograd.kernels.activation import ACTIVATIONS
+from retrograd.kernels.activation import ACTIVATIONS, FROM_OUTPUT
 from retrograd.kernels.spec import TABLE, Kernel, Spec
 
 
@@ -118,14 +118,18 @@ def dense(draw: Any, sizes: Sizes, backward: bool = False) -> Call:
 
 
 @st.composite
-def dense_tangent(draw: Any, sizes: Sizes) -> Call:
+def dense_tangent(draw: Any, sizes: Sizes, with_output: bool = False) -> Call:
     rows, inner, outer = (draw(sizes.side) for _ in range(3))
-    activation, alpha = draw(st.sampled_from(ACTIVATIONS)), draw(st.sampled_from([0.5, 2.0]))
-    call: Call = {"x": Array((rows, inner)), "w": Array((outer, inner)), "activation": activation, "alpha": alpha}
+    activation = draw(st.sampled_from(FROM_OUTPUT if with_output else ACTIVATIONS))
+    call: Call = {"x": Array((rows, inner)), "w": Array((outer, inner)), "activation": activation}
     moved = draw(st.sampled_from(["tx", "tw", "both"]))
     saved = Array((rows, outer), -1.0, 1.0)
+    if with_output:
+        call["b"] = draw(st.sampled_from([None, Array((outer,))]))
+    else:
+        call["saved"] = draw(st.sampled_from([saved, None])) if activation == "identity" else saved
     return call | {
-        "saved": draw(st.sampled_from([saved, None])) if activation == "identity" else saved,
+        "alpha": draw(st.sampled_from([0.5, 2.0])),
         "tx": None if moved == "tw" else Array((rows, inner)),
         "tw": None if moved == "tx" else Array((outer, inner)),
         "tb": draw(st.sampled_from([None, Array((outer,))])),
@@ -371,6 +375,7 @@ CASES: dict[str, Case] = {
         lambda s: dense(s, backward=True), terms=lambda call: max(*call["x"].shape, *call["w"].shape)
     ),
     "linear_tangent": Case(dense_tangent, terms=lambda call: 2 * call["x"].shape[1]),
+    "linear_jvp": Case(lambda s: dense_tangent(s, with_output=True), terms=lambda call: 2 * call["x"].shape[1]),
     **{name: Case(pointwise_loss, terms=size_of("x")) for name in ("mse_loss", "l1_loss", "bce_with_logits_loss")},
     "huber_loss": Case(lambda s: pointwise_loss(s, delta=st.sampled_from([0.5, 1.0])), terms=size_of("x")),
     "cross_entropy_loss": Case(classes, terms=size_of("x")),
@@ -616,6 +621,18 @@ REFUSED: list[tuple[str, tuple[Any, ...], type[Exception], str]] = [
         (np.ones((2, 3)), np.ones((4, 3)), None, np.ones((2, 3)), None, None, "relu"),
         ValueError,
         "linear_tangent: relu needs `saved`",
+    ),
+    (
+        "linear_jvp",
+        (np.ones((2, 3)), np.ones((4, 3)), np.ones(3), np.ones((2, 3))),
+        ValueError,
+        r"linear_jvp: b has shape \(3,\), expected \(4,\)",
+    ),
+    (
+        "linear_jvp",
+        (np.ones((2, 3)), np.ones((4, 3)), None, np.ones((2, 3)), None, None, "gelu"),
+        ValueError,
+        "linear_jvp: the derivative of gelu is no function of its output; expected one of identity, relu",
     ),
     ("mse_loss", (np.ones(2), np.ones(3)), ValueError, r"mse_loss: expected equal shapes, got x \(2,\), target \(3,\)"),
     ("l1_loss", (np.ones(2), np.ones(2), "avg"), ValueError, "l1_loss: unknown reduction 'avg'"),

@@ -47,7 +47,7 @@ def stand_ins(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any,
         dtype = a.dtype
         if b.dtype != dtype or a.shape != b.shape or dtype.kind != "f":
             raise ValueError
-        if around and (x._requires_grad or t._requires_grad):
+        if (x._requires_grad or t._requires_grad) and around:
             raise ValueError
         leaf = Tensor(a, True)
         leaf._version = x._version

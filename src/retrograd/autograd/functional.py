@@ -141,6 +141,10 @@ def jvp(f: Callable[..., Any], primals: Any, tangents: Any, has_aux: bool = Fals
     Tangents are calculated as f runs, and memory is freed as it goes on; tensors that f leaves behind have no history.
     Should f itself differentiate by a tensor of its own, by autograd.grad or backward(), it runs once more, recorded.
 
+    The tangent of a product x @ w is tx @ w + x @ tw: with its value two products where one operand has a tangent, and
+    three where both have. So a network's jvp takes the products of 2 forward passes by its input; by its weights of 2
+    for the first layer and of 3 for the others. Its other costs grow less: `python -m benchmarks.derivatives`.
+
     Args:
         f: gives a tensor or a container of them; with has_aux, (that, anything).
         primals: a tuple of f's arguments: floating tensors or arrays, or containers of them.

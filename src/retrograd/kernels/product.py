@@ -256,7 +256,8 @@ def _check_tangents(
     if tx is None and tw is None:
         raise ValueError(f"{kernel}: expected a tangent of x, of w or of both")
     made = (x.shape[0], w.shape[0])
-    expected = {"tx": (tx, x.shape), "tw": (tw, w.shape), "tb": (tb, made[1:]), "b": (b, made[1:]), "saved": (saved, made)}
+    out = made[1:]
+    expected = {"tx": (tx, x.shape), "tw": (tw, w.shape), "tb": (tb, out), "b": (b, out), "saved": (saved, made)}
     for name, (array, shape) in expected.items():
         if array is not None and array.shape != shape:
             raise ValueError(f"{kernel}: {name} has shape {tuple(array.shape)}, expected {tuple(shape)}")

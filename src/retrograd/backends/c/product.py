@@ -147,11 +147,9 @@ def linear_tangent(
     run = _JVP.get(dtype)
     if run is None:
         return reference.linear_tangent.reference(x, w, saved, tx, tw, tb, activation, alpha)
-    rows, columns = x.shape
-    out = len(w)
-    t = _empty((rows, out), dtype)
+    t = _empty((len(x), len(w)), dtype)
     operands = _layer(x, w, None, None if activation == "identity" else saved, tx, tw, tb)
-    if run(NULL, pointer(t), *operands, rows, columns, out, ACTIVATIONS[activation], alpha):
+    if run(NULL, pointer(t), *operands, ACTIVATIONS[activation], alpha):
         raise out_of_memory("linear_tangent")
     return t
 
@@ -170,11 +168,9 @@ def linear_jvp(
     run = _JVP.get(dtype)
     if run is None:
         return reference.linear_jvp.reference(x, w, b, tx, tw, tb, activation, alpha)
-    rows, columns = x.shape
-    out = len(w)
-    y, t = _empty((rows, out), dtype), _empty((rows, out), dtype)
-    operands = _layer(x, w, b, None, tx, tw, tb)
-    if run(pointer(y), pointer(t), *operands, rows, columns, out, ACTIVATIONS[activation], alpha):
+    shape = len(x), len(w)
+    y, t = _empty(shape, dtype), _empty(shape, dtype)
+    if run(pointer(y), pointer(t), *_layer(x, w, b, None, tx, tw, tb), ACTIVATIONS[activation], alpha):
         raise out_of_memory("linear_jvp")
     return y, t
 
@@ -182,19 +178,20 @@ def linear_jvp(
 def _layer(
     x: Array, w: Array, b: Array | None, saved: Array | None, tx: Array | None, tw: Array | None, tb: Array | None
 ) -> tuple[Any, ...]:
-    """A dense layer's operands and their tangents, as C arguments."""
-    columns = x.shape[1]
+    """A dense layer's operands, their tangents and its sizes, as C arguments."""
+    rows, n = x.shape
+    out = len(w)
     try:
         bias = NULL if b is None else pointer(b)
         slope = NULL if saved is None else pointer(saved)
         by_x = NULL if tx is None else pointer(tx)
         by_w = NULL if tw is None else pointer(tw)
         moved = NULL if tb is None else pointer(tb)
-        return pointer(x), columns, 1, pointer(w), columns, 1, bias, slope, by_x, columns, 1, by_w, columns, 1, moved
+        return pointer(x), n, 1, pointer(w), n, 1, bias, slope, by_x, n, 1, by_w, n, 1, moved, rows, n, out
     except ValueError:
         bias, slope, moved = (NULL if a is None else contiguous(a) for a in (b, saved, tb))
         by_x, by_w = (_NO_MATRIX if m is None else matrix(m) for m in (tx, tw))
-        return *matrix(x), *matrix(w), bias, slope, *by_x, *by_w, moved
+        return *matrix(x), *matrix(w), bias, slope, *by_x, *by_w, moved, rows, n, out
 
 
 KERNELS: dict[str, Any] = {
