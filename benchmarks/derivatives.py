@@ -4,10 +4,10 @@ A derivative along a direction, `rg.jvp`, beside the forward pass, by the input 
 product, `rg.hvp`, beside the gradient, by the weights. The forward pass is the plain call of the function, of which
 nothing is recorded.
 
-The arithmetic alone sets a bound to the first two, `forward_passes`: x @ w takes one product, and its tangent tx @ w + x
-@ tw another one for each operand that has a tangent. These three products of two pairs are the fewest that there can be
-(Winograd, SIAM J. Comput. 6(4), 1977, theorem 1). What else a pass costs, activations, memory and Python, can make the
-ratio smaller, for only the products come two or three times.
+The arithmetic sets bounds to the first two, `forward_passes`: x @ w is one product, and its tangent tx @ w + x @ tw
+takes another one for each operand that has a tangent. The value and both terms are a product of polynomials modulo
+e^2, for which three products are the fewest (Winograd, Mathematical Systems Theory 10, 1977). The rest of a pass,
+activations, memory and Python, does not come as often, which can make a ratio smaller.
 
 python -m benchmarks.derivatives            the ratios of all networks, a row each, beside the bounds
 """
@@ -109,9 +109,8 @@ class Derivative:
 
 
 if __name__ == "__main__":
-    print(
-        f"{'network':8s} {'mode':9s} {'jvp by input':>13s} {'products':>9s} {'by weights':>11s} {'products':>9s} {'hvp':>5s}"
-    )
+    columns = f"{'jvp by input':>13s} {'products':>9s} {'by weights':>11s} {'products':>9s} {'hvp':>5s}"
+    print(f"{'network':8s} {'mode':9s} {columns}")
     for name, case in NETWORKS.items():
         by_input, by_weights = forward_passes(case)
         for mode in MODES:
