@@ -135,6 +135,22 @@ def test_products_here_and_by_blas(kernels, dtype, activation, rows, k, n, here)
         close(kernels["linear_backward"](*operands), backward(*operands), dtype)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("m", "n", "k"), [(130, 110, 120), (530, 200, 600), (1, 300, 4000), (2000, 1, 700)])
+def test_bare_products_of_any_layout(kernels, threads, dtype, m, n, k):
+    draw = np.random.default_rng(0)
+    a, b = draw.standard_normal((m, k)).astype(dtype), draw.standard_normal((k, n)).astype(dtype)
+    expected = a.astype(np.longdouble) @ b.astype(np.longdouble)
+    wide = np.zeros((m, 2 * k), dtype)
+    wide[:, ::2] = a
+    for count in (1, 2):
+        threads(count)
+        for left in (a, np.asfortranarray(a), wide[:, ::2]):
+            for right in (b, np.asfortranarray(b)):
+                error = np.abs(kernels["matmul"](left, right) - expected)
+                assert np.max(error) < 4 * k * np.finfo(dtype).eps
+
+
 MANY = 10_001
 """More than a core works on between two additions to a sum in double precision, or two draws."""
 

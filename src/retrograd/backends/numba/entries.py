@@ -25,7 +25,7 @@ def linear_forward(dtype, record, start, rows):
     w = vector(dtype, record, 1, start, n * k)
     b = vector(dtype, record, 2, start, n * integer(record, 8))
     z = vector(dtype, record, 3, start, m * n)
-    scratch = vector(dtype, record, 4, start, product.scratch_size(k, x.itemsize))
+    scratch = vector(dtype, record, 4, start, product.scratch_size(k, x.size, x.itemsize))
     x_row, x_column, w_row, w_column = integer(record, 4), integer(record, 5), integer(record, 6), integer(record, 7)
     product.multiply(x, x_row, x_column, w, w_column, w_row, b, z, m, k, n, scratch)
     return 0
@@ -40,7 +40,7 @@ def linear_backward(dtype, record, start, rows):
     x = vector(dtype, record, 1, start, m * k)
     w = vector(dtype, record, 2, start, n * k)
     none = vector(dtype, record, 0, start, 0)
-    scratch = vector(dtype, record, 6, start, product.scratch_size(max(m, n), d.itemsize))
+    scratch = vector(dtype, record, 6, start, product.scratch_size(max(m, n), d.size, d.itemsize))
     one = integer(record, 11)  # and no literal: see product.steps
     if integer(record, 8):
         dx = vector(dtype, record, 3, start, m * k)
@@ -60,7 +60,7 @@ def matmul(dtype, record, start, rows):
     count, m, k, n = integer(record, 0), extent(record, 1, rows), extent(record, 3, rows), integer(record, 5)
     none = vector(dtype, record, 0, start, 0)
     item = none.itemsize
-    scratch = vector(dtype, record, 3, start, product.scratch_size(k, item))
+    scratch = vector(dtype, record, 3, start, product.scratch_size(k, m * k, item))
     for i in range(count):
         a = array(dtype, place(record, 0, start) + i * integer(record, 10) * item, (m * k,))
         b = array(dtype, place(record, 1, start) + i * integer(record, 11) * item, (k * n,))

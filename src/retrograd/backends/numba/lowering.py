@@ -522,8 +522,8 @@ def _floating(call: Call, *views: View | None) -> np.dtype:
     return dtype
 
 
-def _scratch_size(k: int, dtype: np.dtype) -> int:
-    return product.scratch_size.py_func(k, dtype.itemsize)
+def _scratch_size(k: int, size: int, dtype: np.dtype) -> int:
+    return product.scratch_size.py_func(k, size, dtype.itemsize)
 
 
 def _linear_forward(low: Lowering, call: Call) -> None:
@@ -533,7 +533,7 @@ def _linear_forward(low: Lowering, call: Call) -> None:
     z = kept[0] if kept else y
     integers = [*_extent(x, slice(0, 1), call), x.shape[1], w.shape[0], *x.strides, *w.strides, int(b is not None)]
     dtype = _floating(call, x, w, b)
-    scratch = low.scratch(dtype, _scratch_size(x.shape[1], dtype))
+    scratch = low.scratch(dtype, _scratch_size(x.shape[1], low.rows(x, call) * x.shape[1], dtype))
     low.entry(call, "linear_forward", dtype, [x, w, b, z, *scratch], integers)
     if kept or call.arguments["activation"] != "identity":
         _activation(low, call, "activation_forward", y, x=z)
@@ -556,7 +556,8 @@ def _linear_backward(low: Lowering, call: Call) -> None:
     wanted = [int(r is not None) for r in results]
     integers = [*_extent(x, slice(0, 1), call), x.shape[1], w.shape[0], *x.strides, *w.strides, *wanted, 1]
     dtype = _floating(call, g, x, w)
-    scratch = low.scratch(dtype, _scratch_size(max(low.rows(g, call), g.shape[1]), dtype))
+    rows, columns = low.rows(g, call), g.shape[1]
+    scratch = low.scratch(dtype, _scratch_size(max(rows, columns), rows * columns, dtype))
     low.entry(call, "linear_backward", dtype, [g, x, w, *results, *scratch], integers)
 
 
@@ -570,7 +571,8 @@ def _matmul(low: Lowering, call: Call) -> None:
     integers = [count, *_extent(a, slice(-2, -1), call), *_extent(a, slice(-1, None), call), b.shape[-1]]
     integers += [*a.strides[-2:], *b.strides[-2:], *steps]
     dtype = _floating(call, a, b)
-    low.entry(call, "matmul", dtype, [a, b, c, *low.scratch(dtype, _scratch_size(a.shape[-1], dtype))], integers)
+    scratch = low.scratch(dtype, _scratch_size(a.shape[-1], math.prod(a.shape[-2:]), dtype))
+    low.entry(call, "matmul", dtype, [a, b, c, *scratch], integers)
 
 
 def _step(call: Call, view: View, lead: tuple[int, ...]) -> int:
