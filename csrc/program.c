@@ -695,6 +695,8 @@ static void join_updates(const rg_program_source *source, rg_program *p, const s
         } else if (n + 1 < last && measures_update(source, p, n)) {
             call->update = call + 1;
             call->merged = RG_MEASURED;
+            call->work /= 4; /* most of what adds up is done while the update waits */
+            call[2].work = 0;
         }
     }
 }
@@ -921,13 +923,26 @@ static int64_t group_work(const rg_call *call) {
     return work;
 }
 
+/* How many threads share a group out. After a batch that one thread ran, its gradients and weights are in that one's
+ * cache: the others would read the gradients from there, and it their weights. */
+static int sharing_parts(const rg_call *call, int threads, int one_ran) {
+    const int64_t work = group_work(call);
+    const int parts = paying_parts(work, threads);
+    int64_t sharing = WORK_OF_MEETING;
+    for (int64_t k = 0; k < call->group; k++)
+        sharing += is_update(call[k].opcode) ? WORK_PER_SUM * call[k].elements : 0;
+    return one_ran && work - work / parts < sharing ? 1 : parts;
+}
+
 static void plan_phases(rg_program *p, int threads) {
     phase *next = p->phases;
     const segment *first = p->segments, *end = p->segments + p->segment_count;
     *next++ = (phase){.kind = GATHER};
     int64_t done = 0; /* calls of the segment that are in a phase */
+    int one_ran = 0;
     for (const segment *s = first; s < end; s++) {
         if (s->rows) {
+            one_ran = s->parts == 1;
             *next++ = (phase){.kind = BATCH, .segment = s, .parts = s->parts};
             if (s->parts > 1) {
                 const rg_call *after = s + 1 < end && s[1].count && !s[1].rows ? p->calls + s[1].first : NULL;
@@ -939,7 +954,7 @@ static void plan_phases(rg_program *p, int threads) {
         }
         for (const rg_call *call = p->calls + s->first + done, *last = p->calls + s->first + s->count; call < last;) {
             if (call->shared) {
-                *next++ = (phase){.kind = SHARED, .call = call, .parts = paying_parts(group_work(call), threads)};
+                *next++ = (phase){.kind = SHARED, .call = call, .parts = sharing_parts(call, threads, one_ran)};
                 call += call->group;
                 continue;
             }

@@ -18,7 +18,7 @@ from ..optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 from ..program.containers import map_arrays
-from ..program.observe import Observer, join, observers
+from ..program.observe import Observer, join, leave, observers
 from ..tape import RemovableHandle, state
 from ..tensor import Tensor
 from .probe import Probe, Reading, listen
@@ -72,7 +72,7 @@ class Watch(Observer):
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._finish()
-        observers.remove(self)
+        leave(self)
         self._calls.clear()
         self._waits.clear()
         for handle in self._handles:
@@ -221,7 +221,8 @@ class Watch(Observer):
             self._probe, self._tracing, self._previous = None, False, kept
 
     def prepare(self, step: Any) -> list[Array]:
-        self._finish()
+        if self._probe is not None:
+            self._finish()
         return [self._gradient(p) if p.grad is None else p.grad.array for p in self._parameters()]
 
     def receive(self, step: Any, reading: Any) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Hashable
 from typing import Any
-from weakref import WeakSet
 
 from ..kernels.spec import Array
 
@@ -51,15 +50,19 @@ class Observer:
 observers: list[Observer] = []
 """Those in force: see join()."""
 
-_ahead: WeakSet[Any] = WeakSet()  # the steps that count calls as run before they do, in `unobserved`
+_ahead: set[Any] = set()  # the steps that count calls as run before they do, in `unobserved`
 
 
 def join(observer: Observer) -> None:
     """Put it in force; it is asked before the next call of each step."""
-    for step in _ahead:
-        _take_back(step)
-    _ahead.clear()
+    _take_all_back()
     observers.append(observer)
+
+
+def leave(observer: Observer) -> None:
+    """Put it out of force."""
+    _take_all_back()
+    observers.remove(observer)
 
 
 def due(step: Any, calls: int) -> tuple[Observer | None, int]:
@@ -67,9 +70,11 @@ def due(step: Any, calls: int) -> tuple[Observer | None, int]:
     they count as run."""
     _take_back(step)
     for observer in observers:
-        calls = min(calls, observer.wait(step))  # type: ignore[type-var, assignment]
-        if not calls:
+        wait = observer.wait(step)
+        if not wait:
             return observer, 0
+        if wait < calls:
+            calls = int(wait)
     for observer in observers:
         observer.passed(step, calls)
     return None, calls
@@ -86,7 +91,13 @@ def due_now(step: Any) -> Observer | None:
 
 
 def _take_back(step: Any) -> None:
-    if step.unobserved > 0:
+    if step.unobserved:
         for observer in observers:
             observer.passed(step, -step.unobserved)
-    step.unobserved = 0
+        step.unobserved = 0
+
+
+def _take_all_back() -> None:
+    for step in _ahead:
+        _take_back(step)
+    _ahead.clear()

@@ -70,9 +70,8 @@ class Plan:
         self._acquire, self._release = self._lock.acquire, self._lock.release
         self.pace = math.inf
         self._places = [np.empty(o.shape, o.dtype) if o.size <= COPIED else None for o in program.results]
-        self._one = type(returned) is Result
         self._copied = all(p is not None for p in self._places)
-        self._build = _builder(returned)
+        self._build = _builder(returned, self._places)
         self._load()
         self._numbers = _numbers(self._reads)
         self._revision = -1  # the trace itself may have changed what it depended on
@@ -119,21 +118,20 @@ class Plan:
             self._acquire()
             try:
                 self.loaded.run(inputs, self._places, self.numbers() if self._host_calls else self._numbers)
-                made: Any = self._places[0].copy() if self._one else [p.copy() for p in self._places]
+                made = self._build(self._places)
             finally:
                 self._release()
             for version in self._versions:
                 version[0] += 1
             for leaf, gradient in self._gradients:
                 leaf.grad = gradient
-            return Tensor(made) if self._one else self._build(made)
-        places = self._places
-        results = [np.empty(o.shape, o.dtype) if p is None else p for o, p in zip(self.program.results, places)]  # noqa: B905
+            return made
+        results = [np.empty(o.shape, o.dtype) if p is None else p for o, p in zip(self.program.results, self._places)]  # noqa: B905
         with self._lock:
             self.loaded.run(inputs, results, self.numbers() if self._host_calls else self._numbers)
-            results = [r if p is None else r.copy() for r, p in zip(results, places)]  # noqa: B905
+            made = self._build(results)
         self.finish()
-        return self._build(results)
+        return made
 
     def run_into(self, inputs: list[Array], results: list[Array]) -> None:
         """One step, its results into the arrays given."""
@@ -174,13 +172,14 @@ class Result:
         self.n = n
 
 
-def _builder(returned: Any) -> Callable[[list[Array]], Any]:
-    """What makes of the results what the step returns, with tensors in their places: one expression."""
+def _builder(returned: Any, places: list[Array | None]) -> Callable[[list[Array]], Any]:
+    """What makes of the results what the step returns, with tensors in their places, copies of those that have a place:
+    one expression."""
     names: dict[str, Any] = {"Tensor": Tensor}
-    return eval(f"lambda results: {_expression(returned, names)}", names)  # type: ignore[no-any-return]
+    return eval(f"lambda results: {_expression(returned, places, names)}", names)  # type: ignore[no-any-return]
 
 
-def _expression(returned: Any, names: dict[str, Any]) -> str:
+def _expression(returned: Any, places: list[Array | None], names: dict[str, Any]) -> str:
     """The text that makes it; what it needs of Python goes among the names."""
 
     def name(value: Any) -> str:
@@ -188,13 +187,16 @@ def _expression(returned: Any, names: dict[str, Any]) -> str:
         return key
 
     if isinstance(returned, Result):
-        return f"Tensor(results[{returned.n}])"
+        place = places[returned.n]
+        return f"Tensor(results[{returned.n}])" if place is None else f"Tensor({name(place.copy)}())"
     if isinstance(returned, (tuple, list)):
-        parts = "".join(f"{_expression(r, names)}, " for r in returned)
+        parts = "".join(f"{_expression(r, places, names)}, " for r in returned)
+        if type(returned) is tuple:
+            return f"({parts})"
         make = name(type(returned))
         return f"{make}({parts})" if hasattr(type(returned), "_fields") else f"{make}([{parts}])"
     if isinstance(returned, dict):
-        return "{" + ", ".join(f"{name(k)}: {_expression(r, names)}" for k, r in returned.items()) + "}"
+        return "{" + ", ".join(f"{name(k)}: {_expression(r, places, names)}" for k, r in returned.items()) + "}"
     return name(returned)
 
 
