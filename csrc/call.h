@@ -96,7 +96,7 @@ static inline rg_scalar rg_number(const rg_call *call, const rg_frame *frame, in
     return call->scalar[n] < 0 ? call->constant[n] : frame->scalars[call->scalar[n]];
 }
 
-/* Reports an index that is not in [-size, size). */
+/* Reports an index that is not one of `size` elements. */
 static inline void rg_raise(const rg_call *call, const rg_frame *frame, int64_t index, int64_t size) {
     if (!atomic_exchange(&frame->alarm->raised, 1))
         frame->alarm->first = (rg_fault){call->number, index, size};

@@ -73,9 +73,11 @@ RG_KERNEL(void, pointwise_loss)(real *losses, real *total, real *dx, const real 
                                 int loss, double count, double delta);
 
 /* The cross-entropy of logits x (rows, classes) with labels (rows) in [0, classes), or else with probabilities (rows,
- * classes); the one that is not given is NULL. Outputs as above, a loss for each row; NaN for a label out of range. */
-RG_KERNEL(void, cross_entropy_loss)(real *losses, real *total, real *dx, const real *x, const RG_ELEMENT(int64_t) *labels,
-                                    const real *probabilities, int64_t rows, int64_t classes, double count);
+ * classes); the one that is not given is NULL. Outputs as above, a loss for each row. Returns -1; or the first row whose
+ * label is out of range, with nothing done. */
+RG_KERNEL(int64_t, cross_entropy_loss)(real *losses, real *total, real *dx, const real *x,
+                                       const RG_ELEMENT(int64_t) *labels, const real *probabilities, int64_t rows,
+                                       int64_t classes, double count);
 
 /* Optimizer updates of n elements in place; states that are not used are NULL. */
 RG_KERNEL(void, sgd_update)(real *p, const real *g, real *velocity, int64_t n, double lr, double momentum,

@@ -638,6 +638,7 @@ REFUSED: list[tuple[str, tuple[Any, ...], type[Exception], str]] = [
     ("l1_loss", (np.ones(2), np.ones(2), "avg"), ValueError, "l1_loss: unknown reduction 'avg'"),
     ("cross_entropy_loss", (np.ones((2, 3)), np.ones(3, int)), ValueError, r"cross_entropy_loss: .*\(2, 3\) .*\(3,\)"),
     ("cross_entropy_loss", (np.ones((2, 3)), np.ones(2, "int32")), TypeError, "cross_entropy_loss: target is int32"),
+    ("cross_entropy_loss", (np.ones((2, 3), F), np.array([0, -1])), IndexError, "class index -1 .* expected 0 to 2"),
     ("dropout", (np.ones(2, int), 0.5, 0, 0), TypeError, "dropout: expected one floating dtype"),
     ("sgd_update", (np.ones(2), np.ones(3)), ValueError, r"sgd_update: expected equal shapes, got p \(2,\), g \(3,\)"),
     (

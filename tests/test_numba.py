@@ -253,7 +253,7 @@ def test_sums_are_not_reordered_across_a_difference(kernels):
 
 
 def test_a_class_that_there_is_not_is_an_error(kernels):
-    with pytest.raises(IndexError, match=r"cross_entropy_loss: target\[1\] is 3, expected a class in \[0, 3\)"):
+    with pytest.raises(IndexError, match="cross_entropy_loss: class index 3 is out of range; expected 0 to 2"):
         kernels["cross_entropy_loss"](np.zeros((2, 3)), np.array([0, 3]))
 
 

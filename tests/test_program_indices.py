@@ -124,18 +124,29 @@ def test_arrays_without_values_index_as_numpy_does(backend: str, case: tuple[Any
     np.testing.assert_allclose(x.grad.numpy(), gradient)
 
 
+CLASSES: dict[str, Callable[..., rg.Tensor]] = {
+    "classes": lambda m, x, a, y: F.cross_entropy(m(x), a),
+    "weighted classes": lambda m, x, a, y: F.cross_entropy(m(x), a, weight=m[2].bias.detach().exp()),
+    "smoothed classes": lambda m, x, a, y: F.cross_entropy(m(x), a, ignore_index=2, label_smoothing=0.1),
+    "log-probabilities": lambda m, x, a, y: F.nll_loss(F.log_softmax(m(x), 1), a),
+}
+OUT_OF_RANGE = [("gather", ACTIONS), *((name, index) for name in CLASSES for index in (-1, ACTIONS))]
+
+
 @pytest.mark.parametrize("many", [False, True])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_an_index_out_of_range_updates_nothing(backend: str, many: bool, threads: int) -> None:
+@pytest.mark.parametrize(("name", "index"), OUT_OF_RANGE)
+def test_an_index_out_of_range_updates_nothing(backend: str, name: str, index: int, many: bool, threads: int) -> None:
     rg.set_num_threads(threads)
-    model, step = step_of(LOSSES["gather"])
+    model, step = step_of((LOSSES | CLASSES)[name])
     compiled = rg.compile(step)
     x, a, y = batch()
+    a = rg.tensor(a.numpy() % ACTIONS)
     compiled(x, a, y)
     before = [p.array.copy() for p in model.parameters()]
-    wrong = rg.tensor(np.where(PLACES == 7, ACTIONS, a.numpy()))
+    wrong = rg.tensor(np.where(PLACES == 7, index, a.numpy()))
     call = functools.partial(compiled.run, batch_size=ROWS) if many else compiled
-    with pytest.raises(IndexError, match=rf"{ACTIONS} is out of (range|bounds)"):
+    with pytest.raises(IndexError, match=rf"({index}|{ACTIONS}|row 7) is out of (range|bounds)"):
         call(x, wrong, y)
     for p, b in zip(model.parameters(), before, strict=True):
         np.testing.assert_array_equal(p.array, b)

@@ -545,7 +545,7 @@ ERRORS: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (
         lambda: loss.cross_entropy(rg.ones(2, 3), rg.tensor([0, 3])),
         IndexError,
-        "cross_entropy: class index 3 .* 0 to 2",
+        "cross_entropy_loss: class index 3 .* 0 to 2",
     ),
     (
         lambda: loss.cross_entropy(rg.ones(2, 3), rg.tensor([0])),

@@ -83,6 +83,13 @@ def bce_with_logits_loss(
     return _reduce(loss, _sigmoid(x) - target if need_grad else None, reduction, count or x.size)
 
 
+def require_classes(name: str, target: Array, classes: int) -> None:
+    """Raise IndexError where a class index is not in [0, classes)."""
+    if target.size and (target.min() < 0 or target.max() >= classes):
+        bad = target[(target < 0) | (target >= classes)].flat[0]
+        raise IndexError(f"{name}: class index {bad} is out of range; expected 0 to {classes - 1}")
+
+
 def _infer_cross_entropy(x: Array, target: Array, reduction: str = "mean", need_grad: bool = True, count: int = 0):
     check_reduction("cross_entropy_loss", reduction)
     if x.ndim != 2:
@@ -108,13 +115,18 @@ def cross_entropy_loss(
 
     Args:
         x: (rows, classes) logits.
-        target: (rows,) int64 class indices in [0, classes), not checked here; or (rows, classes)
-            probabilities of x's dtype.
+        target: (rows,) int64 class indices in [0, classes), or (rows, classes) probabilities of x's dtype.
         reduction: "mean" divides by the rows.
         need_grad: whether to compute dx = (softmax(x) sum(p) - p), over rows for "mean".
+
+    Raises:
+        IndexError: a class index is out of range.
     """
     rows, classes = x.shape
-    p = target if target.dtype.kind == "f" else np.eye(classes, dtype=x.dtype)[target]
+    if target.dtype.kind != "f":
+        require_classes("cross_entropy_loss", target, classes)
+        target = np.eye(classes, dtype=x.dtype)[target]
+    p = target
     log_p = log_softmax.reference(x, 1)
     loss = -np.sum(np.where(p == 0, x.dtype.type(0), p * log_p), axis=1)  # 0 * -inf counts as 0
     dx = np.exp(log_p) * np.sum(p, axis=1, keepdims=True) - p if need_grad else None

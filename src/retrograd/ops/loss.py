@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..kernels.loss import check_reduction
+from ..kernels.loss import check_reduction, require_classes
 from ..kernels.spec import Array
 from ..tape import Node, state
 from ..tensor import Tensor
 from .activation import sigmoid
 from .creation import ones_like
-from .elementwise import clamp, log, sign, where
+from .elementwise import clamp, less, log, not_equal, sign, where
 from .gather import gather
 from .reduction import log_softmax, softmax
 from .rule import Op, Operand, as_tensor_operand, floating, known, operands
@@ -251,17 +251,22 @@ def binary_cross_entropy_with_logits(
 def one_hot(target: Tensor, classes: int, dtype: Any = None) -> Tensor:
     """Class indices (...,) as rows (..., classes) of zeros with a one each; default dtype unless given."""
     target = as_tensor_operand("one_hot", target)
-    _check_classes("one_hot", target, classes)
     return (unsqueeze(target, target.ndim) == Tensor(np.arange(classes))).to(dtype or dtypes.get_default_dtype())
 
 
-def _check_classes(name: str, target: Tensor, classes: int) -> None:
+def _checked_classes(name: str, target: Tensor, classes: int) -> Tensor:
+    """Class indices in [0, classes); where they are not known yet, those below are such as no gather takes either.
+
+    Raises:
+        TypeError: they are not whole numbers. IndexError: one is out of range.
+    """
     if target.dtype.kind not in "iu":
         raise TypeError(f"{name}: class indices are {target.dtype}, expected integers")
-    indices = target.array
-    if known(target) and indices.size and (indices.min() < 0 or indices.max() >= classes):
-        bad = indices[(indices < 0) | (indices >= classes)].flat[0]
-        raise IndexError(f"{name}: class index {bad} is out of range; expected 0 to {classes - 1}")
+    if known(target):
+        require_classes(name, target.array, classes)
+        return target
+    index = target.to(dtypes.float64)  # exact, and compiled backends compare floating numbers
+    return where(less(index, 0.0), float(classes), index).to(dtypes.int64)
 
 
 _IGNORED = -100
@@ -315,7 +320,6 @@ def cross_entropy(
     kept = None
     if indices:
         t, kept = _without_ignored(t, ignore_index)
-        _check_classes(name, t, classes)
     if weight is None and kept is None and not label_smoothing:
         need_grad = state.recording and x.requires_grad
         loss = _cross_entropy(x, t, reduction=reduction, need_grad=need_grad)
@@ -328,8 +332,9 @@ def _without_ignored(t: Tensor, ignore_index: int) -> tuple[Tensor, Tensor | Non
     """Class indices with 0 for those that are ignored, and which are not, or None where all count."""
     # of numbers that are not known yet only an index that is named can be ignored
     if (t.array == ignore_index).any() if known(t) else ignore_index != _IGNORED:
-        kept = t != ignore_index
-        return where(kept, t, 0), kept
+        index = t.to(dtypes.float64)
+        kept = not_equal(index, float(ignore_index))
+        return where(kept, index, 0.0).to(dtypes.int64), kept
     return t, None
 
 
@@ -338,26 +343,30 @@ def _weighted_cross_entropy(
 ) -> Tensor:
     classes = x.shape[1]
     indices = t.dtype.kind in "iu"
-    p = one_hot(t, classes, x.dtype) if indices else t
-    hard = p
-    if smoothing:
-        p = p * (1 - smoothing) + smoothing / classes
+    log_p = log_softmax(x, 1)
+    weighted, factors = log_p, None
     if weight is not None:
         w = as_tensor_operand("cross_entropy", weight).to(x.dtype)
         if w.shape != (classes,):
             raise ValueError(f"cross_entropy: weight has shape {w.shape}, expected ({classes},)")
-        p, hard = p * w, hard * w
-    loss = -(p * log_softmax(x, 1)).sum(1)
+        weighted = log_p * w
+    if indices:
+        t = _checked_classes("cross_entropy", t, classes)
+        loss = -squeeze(gather(weighted, 1, unsqueeze(t, 1)), 1)
+        factors = ones_like(loss) if weight is None else w[t]
+    else:
+        loss = -(t * weighted).sum(1)
+    if smoothing:
+        loss = loss * (1 - smoothing) - weighted.mean(1) * smoothing
     if kept is not None:
         loss = where(kept, loss, 0.0)
     if reduction == "none":
         return loss
     if reduction == "sum":
         return loss.sum()
-    if not indices:
+    if factors is None:
         return loss.mean()
-    total = hard.sum(1)
-    return loss.sum() / (total if kept is None else where(kept, total, 0.0)).sum()
+    return loss.sum() / (factors if kept is None else where(kept, factors, 0.0)).sum()
 
 
 def nll_loss(
@@ -389,7 +398,7 @@ def nll_loss(
             f"{name}: input {x.shape} and target {t.shape} do not fit; expected class indices {rows_shape}"
         )
     t, kept = _without_ignored(t, ignore_index)
-    _check_classes(name, t, x.shape[axis])
+    t = _checked_classes(name, t, x.shape[axis])
     loss = -squeeze(gather(x, axis, unsqueeze(t, axis)), axis)
     if weight is None and kept is None:
         return _reduced(loss, reduction)

@@ -74,11 +74,13 @@ def cross_entropy_loss(
     loss = _empty(rows if each else (), x.dtype)
     dx = _empty(x.shape, x.dtype) if need_grad else None
     address, goal = pointer(loss), contiguous(target)
-    run(
+    bad = run(
         address if each else NULL, NULL if each else address, NULL if dx is None else pointer(dx), contiguous(x),
         goal if labelled else NULL, NULL if labelled else goal, rows, classes,
         (count or rows) if reduction == "mean" else 1,
     )  # fmt: skip
+    if bad >= 0:
+        reference.require_classes("cross_entropy_loss", target, classes)
     return loss, dx
 
 

@@ -77,7 +77,7 @@ def cross_entropy_loss(
         return loss, dx if need_grad else None
     bad = cross_entropy_of_indices(plain(x), plain(target), scale, loss, dx)
     if bad >= 0:
-        raise IndexError(f"cross_entropy_loss: target[{bad}] is {target[bad]}, expected a class in [0, {x.shape[1]})")
+        reference.require_classes("cross_entropy_loss", target, x.shape[1])
     return loss, dx if need_grad else None
 
 
