@@ -42,10 +42,12 @@ RG_KERNEL(int, linear_forward)(real *y, real *z, const real *x, int64_t x_row, i
                                int64_t out, int activation, double alpha);
 
 /* With d = g * activation'(z): dx = d @ w, dw = d.T @ x, db = d summed over rows; each may be NULL, as may `saved`, as in
- * activation_backward, for the identity. Shapes as in linear_forward. */
+ * activation_backward, for the identity. Shapes as in linear_forward. Unless x_activation is the identity, x is
+ * contiguous, and dx goes through that activation's backward, with x for its output. */
 RG_KERNEL(int, linear_backward)(real *dx, real *dw, real *db, const real *g, const real *saved, const real *x,
                                 int64_t x_row, int64_t x_column, const real *w, int64_t w_row, int64_t w_column,
-                                int64_t rows, int64_t in, int64_t out, int activation, double alpha);
+                                int64_t rows, int64_t in, int64_t out, int activation, double alpha,
+                                int x_activation, double x_alpha);
 
 /* y as of linear_forward, and its tangent t = (tx @ w.T + x @ tw.T + tb) * activation'(z): shapes as there; bias, tx, tw and
  * tb may be NULL, but not tx and tw both. The activation's derivative is a function of y. y may be NULL: then it is not

@@ -119,7 +119,7 @@ static const struct {
     int numbers;
 } opcodes[RG_OPCODES] = {
     [RG_LINEAR_FORWARD] = {"linear_forward", "oiiIO", 1},
-    [RG_LINEAR_BACKWARD] = {"linear_backward", "OOOiiiI", 1},
+    [RG_LINEAR_BACKWARD] = {"linear_backward", "OOOiiiI", 2},
     [RG_MATMUL] = {"matmul", "oii", 0},
     [RG_POINTWISE_LOSS] = {"pointwise_loss", "OOOii", 2},
     [RG_CROSS_ENTROPY] = {"cross_entropy_loss", "OOOil", 1},
@@ -310,7 +310,8 @@ static int fits(const rg_call *call) {
                 return 0;
         return v[5].shape[1] == in && has_shape(&v[0], 2, rows, in) && has_shape(&v[1], 2, out, in) &&
                has_shape(&v[2], 1, out, 0) && has_shape(&v[3], 2, rows, out) && has_shape(&v[6], 2, rows, out) &&
-               (v[6].present || first == RG_IDENTITY) && is_activation(first);
+               (v[6].present || first == RG_IDENTITY) && is_activation(first) && is_activation(last) &&
+               (v[4].contiguous || last == RG_IDENTITY);
     }
     case RG_MATMUL: {
         const int axes = v[0].axes;

@@ -54,7 +54,7 @@ typedef struct {
 
 typedef enum {
     RG_LINEAR_FORWARD,  /* y, x, w, [b], and an output: [z]; activation; alpha */
-    RG_LINEAR_BACKWARD, /* [dx], [dw], [db], g, x, w, [saved]; activation; alpha */
+    RG_LINEAR_BACKWARD, /* [dx], [dw], [db], g, x, w, [saved]; activation, x_activation; alpha, x_alpha */
     RG_MATMUL,          /* c, a, b, of equally many axes and equal leading ones */
     RG_POINTWISE_LOSS,  /* [losses], [total], [dx], x, target; rg_loss; count, delta */
     RG_CROSS_ENTROPY,   /* [losses], [total], [dx], x, target; count */

@@ -85,7 +85,8 @@ def test_products_stay_within_their_operands(m, n, k, dtype, activation, at_end,
     close(product.linear_forward(x, w, b, activation, 0.5), y, k)
     g = draw(m, n)
     keep.append(Guarded(y if activation in FROM_OUTPUT else z, at_end))
-    given = (g, x, w, keep[-1].array, activation, 0.5)
+    x_activation = activation if activation in FROM_OUTPUT else "relu"
+    given = (g, x, w, keep[-1].array, activation, 0.5, True, True, True, x_activation, 0.5)
     gradients = product.linear_backward(*given)
     for actual, expected, terms in zip(gradients, reference.linear_backward.reference(*given), (n, m, m), strict=True):
         close(actual, expected, terms)

@@ -113,8 +113,9 @@ def dense(draw: Any, sizes: Sizes, backward: bool = False) -> Call:
     if not backward:
         return call | {"b": draw(st.sampled_from([None, Array((outer,))])), "need_z": draw(st.booleans())}
     g = Array((rows, outer), -1.0, 1.0)
+    saved = draw(st.sampled_from([g, None])) if activation == "identity" else g
     needs = {n: draw(st.booleans()) for n in ("need_x", "need_w", "need_b")}
-    return {"g": g, **call, "saved": draw(st.sampled_from([g, None])) if activation == "identity" else g, **needs}
+    return {"g": g, **call, "saved": saved, **needs, "x_activation": draw(st.sampled_from(FROM_OUTPUT)), "x_alpha": 0.5}
 
 
 @st.composite
@@ -609,6 +610,12 @@ REFUSED: list[tuple[str, tuple[Any, ...], type[Exception], str]] = [
         r"linear_backward: g \(2, 2\)",
     ),
     ("linear_backward", (np.ones((2, 4)), np.ones((2, 3)), np.ones((4, 3)), None, "relu"), ValueError, "relu needs"),
+    (
+        "linear_backward",
+        (np.ones((2, 4)), np.ones((2, 3)), np.ones((4, 3)), None, "identity", 0.0, True, True, True, "gelu"),
+        ValueError,
+        "x_activation 'gelu' has no derivative by its output",
+    ),
     ("linear_tangent", (np.ones((2, 3)), np.ones((4, 3))), ValueError, "expected a tangent of x, of w or of both"),
     (
         "linear_tangent",

@@ -132,7 +132,9 @@ def test_products_here_and_by_blas(kernels, dtype, activation, rows, k, n, here)
         close([kernels["linear_forward"](x, w, bias, activation, 0.5)], [y], dtype)
     for needs in ((True, True, True), (False, True, False), (True, False, True)):
         operands = (g, x, w, y if activation in FROM_OUTPUT else z, activation, 0.5, *needs)
-        close(kernels["linear_backward"](*operands), backward(*operands), dtype)
+        for x_activation in ("identity", "tanh"):
+            given = (*operands, x_activation)
+            close(kernels["linear_backward"](*given), backward(*given), dtype)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -158,6 +158,17 @@ def test_what_a_backend_lacks_stands_apart(backend: str) -> None:
     assert ("pieces" in step.program.divided) == bool(divided)
 
 
+@pytest.mark.parametrize(("activation", "above"), [(nn.ReLU, "relu"), (nn.Tanh, "tanh"), (nn.GELU, "identity")])
+def test_a_cotangent_goes_through_the_activation_where_it_is_made(backend: str, activation: Any, above: str) -> None:
+    trainer = regression(activation=activation)
+    step = rg.compile(trainer.step)
+    step(trainer.x, trainer.y)
+    made = [i.arguments for i in step.program.instructions if i.kernel == "linear_backward"]
+    below = "identity" if above != "identity" else "gelu"
+    activations = [(a.get("x_activation", "identity"), a["activation"]) for a in made]
+    assert activations == [(above, "identity"), ("identity", below)]
+
+
 def regression(**options: Any) -> Trainer:
     case = dict(
         widths=[5, 8, 3], rows=24, activation=nn.ReLU, dtype="float32", loss="mse", optimizer="sgd", dropout=0.0,

@@ -268,8 +268,11 @@ def _linear_backward(rows: Rows, name: str, given: dict[str, Any]) -> tuple[Any,
     if saved is not None:
         g = rows.activation_backward(g, saved, given["activation"], given["alpha"])
     turned = rows.transpose(g, (1, 0))
+    dx = rows.matmul(g, w) if given["need_x"] else None
+    if dx is not None and given.get("x_activation", "identity") != "identity":
+        dx = rows.activation_backward(dx, x, given["x_activation"], given["x_alpha"])
     return (
-        rows.matmul(g, w) if given["need_x"] else None,
+        dx,
         rows.matmul(turned, x) if given["need_w"] else None,
         rows.sum(g, (0,), False) if given["need_b"] else None,
     )

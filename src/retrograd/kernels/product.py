@@ -162,8 +162,15 @@ def _infer_backward(
     need_x: bool = True,
     need_w: bool = True,
     need_b: bool = True,
+    x_activation: str = "identity",
+    x_alpha: float = 0.0,
 ) -> tuple[Spec | None, Spec | None, Spec | None]:
     check("linear_backward", activation)
+    if x_activation not in FROM_OUTPUT:
+        raise ValueError(
+            f"linear_backward: x_activation {x_activation!r} has no derivative by its output; "
+            f"expected {', '.join(FROM_OUTPUT)}"
+        )
     dtype = same_dtype("linear_backward", g, x, w, saved)
     expected = (x.shape[0], w.shape[0])
     if x.ndim != 2 or w.ndim != 2 or x.shape[1] != w.shape[1] or g.shape != expected:
@@ -192,6 +199,8 @@ def linear_backward(
     need_x: bool = True,
     need_w: bool = True,
     need_b: bool = True,
+    x_activation: str = "identity",
+    x_alpha: float = 0.0,
 ) -> tuple[Array | None, Array | None, Array | None]:
     """The cotangents of a dense layer's three operands, in one call.
 
@@ -205,15 +214,20 @@ def linear_backward(
             identity.
         activation, alpha: as in linear_forward.
         need_x, need_w, need_b: which cotangents to compute.
+        x_activation, x_alpha: where x is that activation's output, dx is the cotangent of its input instead; one of
+            FROM_OUTPUT.
 
     Returns:
         (dx, dw, db) of the shapes of x, w and b, C order; None in place of each that is not needed.
     """
     d = g if activation == "identity" else activation_backward.reference(g, saved, activation, alpha)
-    left, x, w = factors(d, x, w)
+    left, right, w = factors(d, x, w)
+    dx = left @ w if need_x else None
+    if dx is not None and x_activation != "identity":
+        dx = activation_backward.reference(dx, x, x_activation, x_alpha)
     return (
-        left @ w if need_x else None,
-        left.T @ x if need_w else None,
+        dx,
+        left.T @ right if need_w else None,
         np.sum(d, axis=0) if need_b else None,
     )
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..kernels.activation import FROM_OUTPUT
 from ..kernels.spec import TABLE
 from .ir import CONSTANT, TEMPORARY, Instruction, Operand, Program, Scalar
 
@@ -148,4 +149,30 @@ def _gradient_with_activation(program: Program) -> bool:
     return False
 
 
-REWRITES = (_fold_constants, _drop_identity, _product_with_activation, _gradient_with_activation)
+def _gradient_through_activation(program: Program) -> bool:
+    """A layer's dx, read by linear_backward of the layer that made x alone: the derivative of that one's activation, a
+    function of x, is applied where dx is made, and not in a pass of its own."""
+    for below in program.instructions:
+        given = below.arguments
+        if below.kernel != "linear_backward" or given.get("activation") not in FROM_OUTPUT[1:]:
+            continue
+        g = given["g"]
+        readers = [i for i in _readers(program, g) if i is not below]
+        if len(readers) != 1 or readers[0].kernel != "linear_backward" or g.buffer.role != TEMPORARY:
+            continue
+        above = readers[0].arguments
+        if readers[0].outputs[0] != g or above["x"] != given["saved"] or not above["x"].contiguous:
+            continue
+        above.update(x_activation=given["activation"], x_alpha=given.get("alpha", 0.0))
+        given.update(activation="identity", saved=None)
+        return True
+    return False
+
+
+REWRITES = (
+    _fold_constants,
+    _drop_identity,
+    _product_with_activation,
+    _gradient_with_activation,
+    _gradient_through_activation,
+)

@@ -99,11 +99,17 @@ def linear_backward(
     need_x: bool = True,
     need_w: bool = True,
     need_b: bool = True,
+    x_activation: str = "identity",
+    x_alpha: float = 0.0,
 ) -> tuple[Array | None, Array | None, Array | None]:
     dtype = g.dtype
     run = _BACKWARD.get(dtype)
     if run is None:
-        return reference.linear_backward.reference(g, x, w, saved, activation, alpha, need_x, need_w, need_b)
+        return reference.linear_backward.reference(
+            g, x, w, saved, activation, alpha, need_x, need_w, need_b, x_activation, x_alpha
+        )
+    if x_activation != "identity":
+        x = np.ascontiguousarray(x)
     rows, columns = x.shape
     out = len(w)
     dx = _empty((rows, columns), dtype) if need_x else None
@@ -125,6 +131,8 @@ def linear_backward(
         out,
         ACTIVATIONS[activation],
         alpha,
+        ACTIVATIONS[x_activation],
+        x_alpha,
     ):
         raise out_of_memory("linear_backward")
     return dx, dw, db

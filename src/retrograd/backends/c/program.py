@@ -108,7 +108,8 @@ def _linear_backward(c: Call) -> Iterable[Encoded]:
     activation = c.get("activation", "identity")
     saved = None if activation == "identity" else c.view("saved")
     operands = (c.output(0), c.output(1), c.output(2), c.view("g"), c.view("x"), c.view("w"), saved)
-    yield Encoded("LINEAR_BACKWARD", operands, (ACTIVATIONS[activation],), (c.get("alpha", 0.0),))
+    options = ACTIVATIONS[activation], ACTIVATIONS[c.get("x_activation", "identity")]
+    yield Encoded("LINEAR_BACKWARD", operands, options, (c.get("alpha", 0.0), c.get("x_alpha", 0.0)))
 
 
 def _matmul(c: Call) -> Iterable[Encoded]:

@@ -539,10 +539,10 @@ def _linear_forward(low: Lowering, call: Call) -> None:
         _activation(low, call, "activation_forward", y, x=z)
 
 
-def _activation(low: Lowering, call: Call, kernel: str, target: View, **views: View) -> None:
+def _activation(low: Lowering, call: Call, kernel: str, target: View, whose: str = "", **views: View) -> None:
     """A layer's activation, or what its derivative makes of a cotangent, in a loop of its own or with others."""
-    alpha = low.number(call.arguments.get("alpha", 0.0))
-    arguments = {**views, "activation": call.arguments["activation"], "alpha": alpha}
+    alpha = low.number(call.arguments.get(f"{whose}alpha", 0.0))
+    arguments = {**views, "activation": call.arguments[f"{whose}activation"], "alpha": alpha}
     low.append(call, elementwise.statement(kernel, arguments, target))
 
 
@@ -559,6 +559,8 @@ def _linear_backward(low: Lowering, call: Call) -> None:
     rows, columns = low.rows(g, call), g.shape[1]
     scratch = low.scratch(dtype, _scratch_size(max(rows, columns), rows * columns, dtype))
     low.entry(call, "linear_backward", dtype, [g, x, w, *results, *scratch], integers)
+    if results[0] is not None and call.arguments["x_activation"] != "identity":
+        _activation(low, call, "activation_backward", results[0], "x_", g=results[0], saved=x)
 
 
 def _matmul(low: Lowering, call: Call) -> None:

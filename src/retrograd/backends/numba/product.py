@@ -10,7 +10,7 @@ from ...kernels.product import linear_forward as reference_forward
 from ...kernels.product import matmul as bare
 from ...kernels.product import with_small
 from ...kernels.spec import Array
-from .activation import CODES, IDENTITY, fused_backward, fused_forward
+from .activation import CODES, IDENTITY, activation_backward, fused_backward, fused_forward
 from .jit import FLOATS, core, inlined, plain
 from .parallel import CHEAP, get_num_threads, run
 from .vector import BYTES, PAIR, load, move, multiply_add, store, transpose
@@ -102,7 +102,12 @@ def linear_backward(
     need_x: bool = True,
     need_w: bool = True,
     need_b: bool = True,
+    x_activation: str = "identity",
+    x_alpha: float = 0.0,
 ) -> tuple[Array | None, Array | None, Array | None]:
+    if need_x and x_activation != "identity":
+        dx, dw, db = linear_backward(g, x, w, saved, activation, alpha, need_x, need_w, need_b)
+        return activation_backward(dx, x, x_activation, x_alpha), dw, db  # type: ignore[arg-type]
     dtype = g.dtype
     if dtype not in FLOATS or precision.rounds(dtype):
         return reference_backward.reference(g, x, w, saved, activation, alpha, need_x, need_w, need_b)
