@@ -77,7 +77,7 @@ def test_the_default_dtype() -> None:
 REFUSED = [
     (lambda: rg.tensor([[1, 2], [3]]), ValueError, "tensor: the nested lists are not of one shape"),
     (lambda: rg.tensor(["a"]), TypeError, "tensor: dtype <U1 is not supported; tensors hold numbers"),
-    (lambda: rg.tensor([1j]), TypeError, "tensor: dtype complex128 is not supported; complex"),
+    (lambda: rg.tensor([1j]), TypeError, "tensor: dtype complex128 is not supported; .*real and imaginary"),
     (lambda: rg.tensor(np.ones(2, "f2")), TypeError, "tensor: dtype float16 is not supported; convert"),
     (lambda: rg.zeros(2, dtype="float16"), TypeError, "dtype float16 is not supported"),
     (lambda: rg.as_tensor(np.array([None])), TypeError, "as_tensor: dtype object is not supported"),

@@ -43,7 +43,7 @@ def supported(dtype: Any, name: str = "tensor") -> np.dtype:
     native = dtype if dtype.isnative else dtype.newbyteorder("=")
     if native in (float32, float64) or native.kind in "iub":
         return native
-    hint = {"f": "convert it to float32 or float64 first", "c": "complex numbers are not supported"}
+    hint = {"f": "convert it to float32 or float64 first", "c": "give the real and imaginary parts, as two tensors"}
     raise TypeError(f"{name}: dtype {dtype} is not supported; {hint.get(dtype.kind, 'tensors hold numbers')}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -34,6 +35,16 @@ class _Custom:
         return [args[n] for n in self._constant], tuple(a for n, a in enumerate(args) if n not in self._constant)
 
 
+class _Running(threading.local):
+    """Of each thread: the functions whose fwd runs now."""
+
+    def __init__(self) -> None:
+        self.forwards: list[_Custom] = []
+
+
+_running = _Running()
+
+
 def _wanted(inputs: Sequence[Tensor]) -> bool:
     return state.recording and any(x.requires_grad for x in inputs)
 
@@ -59,7 +70,7 @@ class custom_vjp(_Custom):
         >>> @rg.custom_vjp
         ... def careful(x):
         ...     return x**2
-        >>> careful.defvjp(lambda x: (x**2, x), lambda x, g: ((g * 2 * x).clamp(-1, 1),))
+        >>> careful.defvjp(lambda x: (careful(x), x), lambda x, g: ((g * 2 * x).clamp(-1, 1),))
         >>> rg.grad(lambda x: careful(x).sum())(rg.tensor([0.25, 3.0]))
         tensor([0.5, 1. ])
     """
@@ -77,15 +88,29 @@ class custom_vjp(_Custom):
             return self.f(*args)
         if self._rules is None:
             raise RuntimeError(f"{self.name}: a custom_vjp without a rule; call {self.name}.defvjp(fwd, bwd) first")
-        fwd, bwd = self._rules
-        made = fwd(*args)
-        if not isinstance(made, tuple) or len(made) != 2:
-            raise RuntimeError(f"{self.name}: fwd returned a {type(made).__name__}, expected (value, residuals)")
-        value = map_arrays(lambda y: y.detach(), made[0])
-        rule = functools.partial(bwd, *constant, made[1])
+        if self in _running.forwards:  # fwd calls the function itself, and runs again where that is differentiated
+            with no_grad():
+                made = self.f(*args)
+
+            def rule(cotangent: Any) -> Any:
+                return self._rules[1](*constant, self._forward(args)[1], cotangent)  # type: ignore[index]
+        else:
+            made, residuals = self._forward(args)
+            rule = functools.partial(self._rules[1], *constant, residuals)
+        value = map_arrays(lambda y: y.detach(), made)
         attributes = {"rule": rule, "value": structure(value), "arguments": structure(chosen)}
         record(_CustomVjp(self.name), attributes, inputs, flat(value))
         return value
+
+    def _forward(self, args: tuple[Any, ...]) -> tuple[Any, Any]:
+        _running.forwards.append(self)
+        try:
+            made = self._rules[0](*args)  # type: ignore[index]
+        finally:
+            _running.forwards.pop()
+        if not isinstance(made, tuple) or len(made) != 2:
+            raise RuntimeError(f"{self.name}: fwd returned a {type(made).__name__}, expected (value, residuals)")
+        return made
 
 
 class _CustomVjp(Op):

@@ -82,7 +82,7 @@ def make_dual(tensor: Tensor, tangent: Tensor) -> Tensor:
     """
     level = _innermost("make_dual")
     check_inputs("make_dual", tensor)
-    (tangent,) = matching("make_dual", "tangent", [tensor], tangent)
+    (tangent,) = matching("make_dual", "tangent", [tensor], tensor, tangent)
     dual = fresh(tensor)
     level.known[place(dual)] = tangent
     level.duals.add(place(dual))

@@ -105,6 +105,11 @@ class FunctionOp(Op):
 
     def vjp(self, ctx: Node, *gs: Tensor | None) -> tuple[Tensor | None, ...]:
         name = f"{self.name}.backward"
+        if self.function.backward is Function.backward:
+            raise NotImplementedError(
+                f"{name}: there is no rule for reverse mode; give the Function a static method "
+                "backward(ctx, *cotangents), or use forward mode (jvp) where it has that"
+            )
         given = tupled(self.function.backward(self._context(ctx), *filled(gs, ctx["results"])))
         if len(given) != ctx["arguments"]:
             raise RuntimeError(
@@ -193,7 +198,7 @@ class Function:
 
     @staticmethod
     def backward(ctx: Context, *cotangents: Tensor) -> Any:
-        raise NotImplementedError("Function: this one has no backward(ctx, *cotangents), so no reverse mode")
+        raise NotImplementedError
 
     @staticmethod
     def jvp(ctx: Context, *tangents: Tensor | None) -> Any:

@@ -104,7 +104,7 @@ def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[An
     run.differentiate(value)
 
     def pull(cotangent: Any) -> tuple[Any, ...]:
-        return like(chosen, run.pull(matching("vjp", "cotangent", run.outputs, cotangent), retain=True))
+        return like(chosen, run.pull(matching("vjp", "cotangent", run.outputs, value, cotangent), retain=True))
 
     return (run.show(value), pull, *aux)
 
@@ -125,12 +125,12 @@ def linearize(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tu
         >>> push(rg.tensor([1.0, 0.0])), push(rg.tensor([0.0, 1.0]))
         (tensor([2., 0.]), tensor([0., 4.]))
     """
-    run, _ = _record("linearize", f, range(len(primals)), primals, {})
+    run, chosen = _record("linearize", f, range(len(primals)), primals, {})
     value, *aux = _with_aux("linearize", run.value) if has_aux else (run.value,)
     run.differentiate(value)
 
     def push(*tangents: Any) -> Any:
-        return like(value, run.push(matching("linearize", "tangent", run.inputs, tangents), retain=True))
+        return like(value, run.push(matching("linearize", "tangent", run.inputs, chosen, tangents), retain=True))
 
     return (run.show(value), push, *aux)
 
@@ -172,7 +172,7 @@ def jvp(f: Callable[..., Any], primals: Any, tangents: Any, has_aux: bool = Fals
             pass
     chosen = tuple([check_inputs("jvp", x) for x in primals])
     inputs = flat(chosen)
-    given = matching("jvp", "tangent", inputs, tangents)
+    given = matching("jvp", "tangent", inputs, chosen, tangents)
     run = Recording(lambda inputs: f(*like(chosen, inputs)), inputs)
     return _pushed(run, lambda run: run.push(given), has_aux)
 
@@ -203,7 +203,8 @@ def hvp(f: Callable[..., Any], primals: Any, tangents: Any) -> Any:
     run, chosen = _record("hvp", f, range(len(primals)) if several else 0, primals if several else (primals,), {})
     gradient = run.pull(_seed("hvp", run, run.value), create_graph=True)
     run.differentiate(gradient)
-    made = like(chosen, run.push(matching("hvp", "tangent", run.inputs, tangents)))
+    given = matching("hvp", "tangent", run.inputs, chosen if several else chosen[0], tangents)
+    made = like(chosen, run.push(given))
     return run.release(made if several else made[0])
 
 

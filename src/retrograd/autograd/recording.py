@@ -116,7 +116,7 @@ def check_inputs(name: str, value: Any) -> Any:
     tensors = flat(value)
     if not tensors:
         raise TypeError(
-            f"{name}: cannot differentiate by a {type(value).__name__}; expected a floating tensor, array or number, "
+            f"{name}: cannot differentiate by an argument of type {type(value).__name__}; expected a floating tensor, array or number, "
             "or tuples, lists and dicts of tensors"
         )
     for t in tensors:
@@ -142,15 +142,24 @@ def as_tensor(value: Any) -> Tensor:
     return Tensor(np.asarray(value))
 
 
-def matching(name: str, what: str, tensors: Sequence[Tensor], value: Any) -> list[Tensor]:
-    """The tangents or cotangents given for these tensors.
+def in_order_of(model: Any, value: Any) -> Any:
+    """The container with its dicts in the order of the model's, where they have the same keys."""
+    if isinstance(model, dict) and isinstance(value, dict) and model.keys() == value.keys():
+        return {key: in_order_of(m, value[key]) for key, m in model.items()}
+    if isinstance(model, (tuple, list)) and isinstance(value, (tuple, list)) and len(model) == len(value):
+        return [in_order_of(m, v) for m, v in zip(model, value, strict=True)]
+    return value
+
+
+def matching(name: str, what: str, tensors: Sequence[Tensor], model: Any, value: Any) -> list[Tensor]:
+    """The tangents or cotangents given for these tensors, which lie in the model.
 
     Raises:
         ValueError: they are not as many, or not of their shapes and dtypes.
     """
     if isinstance(value, float):
         value = Tensor(np.asarray(value, tensors[0].dtype))
-    given = flat(value)
+    given = flat(in_order_of(model, value))
     if len(given) != len(tensors):
         raise ValueError(f"{name}: {len(given)} {what}s for {len(tensors)} tensors; expected one for each")
     for i, (t, x) in enumerate(zip(given, tensors, strict=True)):
