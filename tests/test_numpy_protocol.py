@@ -30,6 +30,9 @@ CALLS: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = [
     *[(f, (X, X), {}) for f in (np.dot, np.tensordot, np.inner, np.kron, np.cross)],
     *[(f, (SPD,), {}) for f in (np.linalg.inv, np.linalg.cholesky, np.linalg.det, np.linalg.slogdet, np.linalg.pinv)],
     *[(f, (SPD,), {}) for f in (np.linalg.qr, np.linalg.eigh, np.linalg.eigvalsh, np.linalg.svd, np.linalg.norm)],
+    *[(f, (SPD,), {}) for f in (np.linalg.svdvals, np.linalg.diagonal, np.linalg.matrix_norm)],
+    *[(f, (X, V), {}) for f in (np.linalg.matmul, np.linalg.vecdot, np.linalg.cross)],
+    *[(f, (X,), {}) for f in (np.sinc, np.nan_to_num)],
     (np.concatenate, ([X, X],), {"axis": None}),
     (np.linalg.solve, (SPD, V), {}),
     (np.linalg.matrix_power, (X, 3), {}),
@@ -110,6 +113,13 @@ def test_reductions_of_ufuncs() -> None:
         assert_same(ufunc.reduce(x), ufunc.reduce(X))
         assert_same(ufunc.reduce(x, axis=None, keepdims=True), ufunc.reduce(X, axis=None, keepdims=True))
     assert_same(np.add.accumulate(x, axis=1), np.add.accumulate(X, axis=1))
+
+
+def test_the_other_operand_is_taken_beside_nan() -> None:
+    a, b = (rg.tensor(v, requires_grad=True) for v in ([1.0, np.nan, 3.0], [2.0, 2.0, np.nan]))
+    assert np.fmin(a, b).tolist() == [1, 2, 3]
+    np.fmax(a, b).sum().backward()
+    assert (a.grad.tolist(), b.grad.tolist()) == ([0, 0, 1], [1, 1, 0])
 
 
 def test_gradients_flow_through_numpy() -> None:

@@ -116,8 +116,8 @@ def check_inputs(name: str, value: Any) -> Any:
     tensors = flat(value)
     if not tensors:
         raise TypeError(
-            f"{name}: cannot differentiate by an argument of type {type(value).__name__}; expected a floating tensor, array or number, "
-            "or tuples, lists and dicts of tensors"
+            f"{name}: cannot differentiate by an argument of type {type(value).__name__}; expected a floating "
+            "tensor, array or number, or tuples, lists and dicts of tensors"
         )
     for t in tensors:
         if t.array.dtype.kind != "f":

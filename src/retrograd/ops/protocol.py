@@ -8,6 +8,7 @@ is an error where one does, because its derivative would be lost.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -15,8 +16,39 @@ import numpy as np
 
 from ..kernels import elementary as kernels
 from ..tensor import Tensor
-from . import arrange, contraction, creation, elementary, elementwise, gather, linalg, product, reduction, scan, sorting
+from . import (
+    activation,
+    arrange,
+    contraction,
+    creation,
+    elementary,
+    elementwise,
+    gather,
+    linalg,
+    product,
+    reduction,
+    scan,
+    sorting,
+    special,
+)
 from . import shape as shape_ops
+
+_LOG_2 = math.log(2)
+
+
+def _beside_nan(op: Callable[[Any, Any], Tensor]) -> Callable[[Any, Any], Tensor]:
+    """The op, which gives the other operand where one is NaN."""
+
+    def chosen(a: Any, b: Any) -> Tensor:
+        return elementwise.where(elementary.isnan(a), b, elementwise.where(elementary.isnan(b), a, op(a, b)))
+
+    return chosen
+
+
+def _logaddexp2(a: Any, b: Any) -> Tensor:
+    natural = elementary.logaddexp(elementwise.multiply(a, _LOG_2), elementwise.multiply(b, _LOG_2))
+    return natural / _LOG_2
+
 
 UFUNCS: dict[np.ufunc, Callable[..., Any]] = {
     **{
@@ -32,6 +64,11 @@ UFUNCS: dict[np.ufunc, Callable[..., Any]] = {
         for name in ("reciprocal", "float_power", "deg2rad", "rad2deg", "isnan", "isinf", "isfinite")
     },
     **{function: getattr(elementary, name) for name, (function, _) in (kernels.UNARY | kernels.BINARY).items()},
+    np.tanh: activation.tanh,
+    np.fmax: _beside_nan(elementwise.maximum),
+    np.fmin: _beside_nan(elementwise.minimum),
+    np.logaddexp2: _logaddexp2,
+    np.vecdot: lambda a, b, *, axis=-1: contraction.vecdot(a, b, axis),
     np.absolute: elementwise.abs,
     np.fabs: elementwise.abs,
     np.radians: elementary.deg2rad,
@@ -187,12 +224,19 @@ FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {
     **{getattr(np, n): getattr(arrange, n) for n in ("atleast_1d", "atleast_2d", "atleast_3d")},
     **{getattr(np, n): getattr(arrange, n) for n in ("hstack", "vstack", "dstack", "column_stack")},
     **{getattr(np, n): getattr(contraction, n) for n in ("inner", "outer", "vdot", "kron")},
-    np.cross: lambda a, b, *, axis=-1: contraction.cross(a, b, axis),
+    **dict.fromkeys((np.cross, np.linalg.cross), lambda a, b, *, axis=-1: contraction.cross(a, b, axis)),
+    np.sinc: special.sinc,
+    np.nan_to_num: lambda x, *, nan=0.0, posinf=None, neginf=None: elementary.nan_to_num(x, nan, posinf, neginf),
     np.zeros_like: _like(creation.zeros_like),
     np.ones_like: _like(creation.ones_like),
     np.empty_like: _like(creation.empty_like),
     np.full_like: lambda a, fill_value, dtype=None: creation.full_like(a, fill_value, dtype),
     np.linalg.norm: _norm,
+    np.linalg.matrix_norm: lambda x, /, *, keepdims=False, ord="fro": linalg.matrix_norm(x, ord, keepdim=keepdims),
+    np.linalg.svdvals: linalg.svdvals,
+    np.linalg.matmul: product.matmul,
+    np.linalg.vecdot: lambda x1, x2, /, *, axis=-1: contraction.vecdot(x1, x2, axis),
+    np.linalg.diagonal: lambda x, /, *, offset=0: arrange.diagonal(x, offset, -2, -1),
     np.linalg.svd: _svd,
     np.linalg.pinv: lambda a, rcond=None: linalg.pinv(a, rcond),
     **{
