@@ -132,13 +132,25 @@ _CURVATURE: dict[str, Callable[[Tensor, float], Tensor]] = {
 
 @method
 def relu(x: Operand) -> Tensor:
-    """max(x, 0), with derivative 0 at 0."""
+    """max(x, 0), with derivative 0 at 0.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.relu(rg.tensor([-1.0, 0.0, 1.0]))
+        tensor([0., 0., 1.])
+    """
     return _activations["relu"](floating("relu", x))
 
 
 @method
 def leaky_relu(x: Operand, negative_slope: float = USUAL_ALPHA["leaky_relu"]) -> Tensor:
-    """x where x > 0, negative_slope * x elsewhere."""
+    """x where x > 0, negative_slope * x elsewhere.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.leaky_relu(rg.tensor([-1.0, 0.0, 1.0]))
+        tensor([-0.01,  0.  ,  1.  ])
+    """
     x = floating("leaky_relu", x)
     if negative_slope > 0:
         return _activations["leaky_relu"](x, alpha=float(negative_slope))
@@ -147,13 +159,25 @@ def leaky_relu(x: Operand, negative_slope: float = USUAL_ALPHA["leaky_relu"]) ->
 
 @method
 def tanh(x: Operand) -> Tensor:
-    """The hyperbolic tangent."""
+    """The hyperbolic tangent.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.tanh(rg.tensor([-1.0, 0.0, 1.0]))
+        tensor([-0.7616,  0.    ,  0.7616])
+    """
     return _activations["tanh"](floating("tanh", x))
 
 
 @method
 def sigmoid(x: Operand) -> Tensor:
-    """1 / (1 + exp(-x))."""
+    """1 / (1 + exp(-x)).
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.sigmoid(rg.tensor([-1.0, 0.0, 1.0]))
+        tensor([0.2689, 0.5   , 0.7311])
+    """
     return _activations["sigmoid"](floating("sigmoid", x))
 
 
@@ -164,6 +188,11 @@ def gelu(x: Operand, approximate: str = "none") -> Tensor:
     Args:
         x: any shape.
         approximate: "none", or "tanh" for 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))).
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.gelu(rg.tensor([-1.0, 0.0, 1.0]))
+        tensor([-0.1587,  0.    ,  0.8413])
     """
     if approximate not in ("none", "tanh"):
         raise ValueError(f"gelu: approximate is {approximate!r}, expected 'none' or 'tanh'")
@@ -172,7 +201,13 @@ def gelu(x: Operand, approximate: str = "none") -> Tensor:
 
 @method
 def silu(x: Operand) -> Tensor:
-    """x sigmoid(x) (Elfwing, Uchibe and Doya, arXiv:1702.03118)."""
+    """x sigmoid(x) (Elfwing, Uchibe and Doya, arXiv:1702.03118).
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.silu(rg.tensor([-1.0, 0.0, 1.0]))
+        tensor([-0.2689,  0.    ,  0.7311])
+    """
     return _activations["silu"](floating("silu", x))
 
 
@@ -182,6 +217,11 @@ def softplus(x: Operand, beta: float = USUAL_ALPHA["softplus"], threshold: float
 
     Raises:
         ValueError: beta is not positive.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.softplus(rg.tensor([-1.0, 0.0, 1.0]))
+        tensor([0.3133, 0.6931, 1.3133])
     """
     if not beta > 0:
         raise ValueError(f"softplus: beta is {beta}, expected a positive number")

@@ -41,13 +41,25 @@ def at(axis: int, part: slice | int | np.ndarray | Tensor) -> tuple[Any, ...]:
 
 @method
 def swapaxes(x: Operand, dim0: int, dim1: int) -> Tensor:
-    """x with two axes exchanged: a view; transpose under NumPy's name."""
+    """x with two axes exchanged: a view; transpose under NumPy's name.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.swapaxes(rg.ones(2, 3, 4), 0, 2).shape
+        (4, 3, 2)
+    """
     return transpose(as_tensor_operand("swapaxes", x), dim0, dim1)
 
 
 @method
 def moveaxis(x: Operand, source: Axes, destination: Axes) -> Tensor:
-    """x with the axes `source` at the places `destination`, the others in their order: a view."""
+    """x with the axes `source` at the places `destination`, the others in their order: a view.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.moveaxis(rg.ones(2, 3, 4), 0, -1).shape
+        (3, 4, 2)
+    """
     x = as_tensor_operand("moveaxis", x)
     if x.ndim == 0:
         return x
@@ -62,7 +74,13 @@ movedim = moveaxis
 
 
 def expand_dims(x: Operand, dim: Axes) -> Tensor:
-    """x with new axes of size one at `dim`, as they are counted in the result: a view."""
+    """x with new axes of size one at `dim`, as they are counted in the result: a view.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.expand_dims(rg.ones(2, 3), 0).shape
+        (1, 2, 3)
+    """
     x = as_tensor_operand("expand_dims", x)
     count = 1 if isinstance(dim, int) else len(dim)
     for axis in sorted(_axes("expand_dims", dim, x.ndim + count)):
@@ -72,13 +90,25 @@ def expand_dims(x: Operand, dim: Axes) -> Tensor:
 
 @method
 def ravel(x: Operand) -> Tensor:
-    """x's elements in C order as a vector."""
+    """x's elements in C order as a vector.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.ravel(rg.tensor([[1, 2], [3, 4]]))
+        tensor([1, 2, 3, 4])
+    """
     return flatten(as_tensor_operand("ravel", x))
 
 
 @method
 def unbind(x: Operand, dim: int = 0) -> tuple[Tensor, ...]:
-    """The slices of x along an axis, without it: views."""
+    """The slices of x along an axis, without it: views.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.unbind(rg.tensor([[1, 2], [3, 4]]))
+        (tensor([1, 2]), tensor([3, 4]))
+    """
     x = as_tensor_operand("unbind", x)
     axis = normalize_axis("unbind", dim, x.ndim)
     return tuple(x[at(axis, i)] for i in range(x.shape[axis]))
@@ -90,6 +120,11 @@ def narrow(x: Operand, dim: int, start: int, length: int) -> Tensor:
 
     Raises:
         ValueError: there are not so many.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.narrow(rg.tensor([1, 2, 3, 4]), 0, 1, 2)
+        tensor([2, 3])
     """
     x = as_tensor_operand("narrow", x)
     axis = normalize_axis("narrow", dim, x.ndim)
@@ -104,7 +139,14 @@ def narrow(x: Operand, dim: int, start: int, length: int) -> Tensor:
 
 @method
 def flip(x: Operand, dims: Axes | None = None) -> Tensor:
-    """x reversed along the axes `dims`, all of them for None: a view."""
+    """x reversed along the axes `dims`, all of them for None: a view.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.flip(rg.tensor([[1, 2], [3, 4]]), 0)
+        tensor([[3, 4],
+                [1, 2]])
+    """
     x = as_tensor_operand("flip", x)
     axes = _axes("flip", tuple(range(x.ndim)) if dims is None else dims, x.ndim)
     return x[tuple(slice(None, None, -1) if a in axes else slice(None) for a in range(x.ndim))] if axes else x
@@ -112,13 +154,27 @@ def flip(x: Operand, dims: Axes | None = None) -> Tensor:
 
 @method
 def fliplr(x: Operand) -> Tensor:
-    """x reversed along its second axis: a view."""
+    """x reversed along its second axis: a view.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.fliplr(rg.tensor([[1, 2], [3, 4]]))
+        tensor([[2, 1],
+                [4, 3]])
+    """
     return flip(x, 1)
 
 
 @method
 def flipud(x: Operand) -> Tensor:
-    """x reversed along its first axis: a view."""
+    """x reversed along its first axis: a view.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.flipud(rg.tensor([[1, 2], [3, 4]]))
+        tensor([[3, 4],
+                [1, 2]])
+    """
     return flip(x, 0)
 
 
@@ -129,6 +185,11 @@ def roll(x: Operand, shifts: Axes, dims: Axes | None = None) -> Tensor:
 
     Raises:
         ValueError: shifts and dims are not equally many.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.roll(rg.tensor([1, 2, 3]), 1)
+        tensor([3, 1, 2])
     """
     x = as_tensor_operand("roll", x)
     if dims is None:
@@ -147,7 +208,14 @@ def roll(x: Operand, shifts: Axes, dims: Axes | None = None) -> Tensor:
 
 @method
 def rot90(x: Operand, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
-    """x turned k times by 90 degrees in the plane of two axes, from the first towards the second: a view."""
+    """x turned k times by 90 degrees in the plane of two axes, from the first towards the second: a view.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.rot90(rg.tensor([[1, 2], [3, 4]]))
+        tensor([[2, 4],
+                [1, 3]])
+    """
     x = as_tensor_operand("rot90", x)
     if len(dims) != 2:
         raise ValueError(f"rot90: dims {tuple(dims)} must be two axes")
@@ -166,6 +234,12 @@ def repeat(x: Operand, *sizes: int | Sequence[int]) -> Tensor:
 
     Raises:
         ValueError: there are fewer sizes than axes, or one is negative.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.repeat(rg.tensor([1, 2]), 2, 2)
+        tensor([[1, 2, 1, 2],
+                [1, 2, 1, 2]])
     """
     x = as_tensor_operand("repeat", x)
     times = tuple(int(n) for n in _sizes(sizes))
@@ -181,7 +255,14 @@ def repeat(x: Operand, *sizes: int | Sequence[int]) -> Tensor:
 
 @method
 def tile(x: Operand, *sizes: int | Sequence[int]) -> Tensor:
-    """x repeated so many times along its last axes; see repeat."""
+    """x repeated so many times along its last axes; see repeat.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.tile(rg.tensor([1, 2]), (2, 2))
+        tensor([[1, 2, 1, 2],
+                [1, 2, 1, 2]])
+    """
     x = as_tensor_operand("tile", x)
     times = tuple(_sizes(sizes))
     return repeat(x, (1,) * (x.ndim - len(times)) + times)
@@ -189,7 +270,13 @@ def tile(x: Operand, *sizes: int | Sequence[int]) -> Tensor:
 
 @method
 def repeat_interleave(x: Operand, repeats: int | Sequence[int] | Tensor, dim: int | None = None) -> Tensor:
-    """Each slice of x along an axis repeated, all alike or by a number each; of x in C order where dim is None."""
+    """Each slice of x along an axis repeated, all alike or by a number each; of x in C order where dim is None.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.repeat_interleave(rg.tensor([1, 2]), 2)
+        tensor([1, 1, 2, 2])
+    """
     x = as_tensor_operand("repeat_interleave", x)
     if dim is None or x.ndim == 0:
         x, dim = flatten(x), 0
@@ -254,6 +341,13 @@ def unfold(x: Operand, dim: int, size: int, step: int) -> Tensor:
 
     Raises:
         ValueError: a window is longer than the axis, or step is not positive.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.unfold(rg.tensor([1, 2, 3, 4]), 0, 2, 1)
+        tensor([[1, 2],
+                [2, 3],
+                [3, 4]])
     """
     x = as_tensor_operand("unfold", x)
     if x.ndim == 0:
@@ -282,6 +376,12 @@ def tril(x: Operand, diagonal: int = 0) -> Tensor:
 
     Raises:
         ValueError: x has less than two axes.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.tril(rg.tensor([[1, 2], [3, 4]]))
+        tensor([[1, 0],
+                [3, 4]])
     """
     return _triangle("tril", x, True, diagonal)
 
@@ -292,6 +392,12 @@ def triu(x: Operand, diagonal: int = 0) -> Tensor:
 
     Raises:
         ValueError: x has less than two axes.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.triu(rg.tensor([[1, 2], [3, 4]]))
+        tensor([[1, 2],
+                [0, 4]])
     """
     return _triangle("triu", x, False, diagonal)
 
@@ -305,7 +411,13 @@ def _on_diagonal(rows: int, columns: int, offset: int) -> tuple[np.ndarray, np.n
 
 @method
 def diagonal(x: Operand, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
-    """A diagonal of the matrices that two axes hold, as the last axis in their place."""
+    """A diagonal of the matrices that two axes hold, as the last axis in their place.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.diagonal(rg.tensor([[1, 2], [3, 4]]))
+        tensor([1, 4])
+    """
     x = as_tensor_operand("diagonal", x)
     a, b = _axes("diagonal", (dim1, dim2), x.ndim)
     x = moveaxis(x, (a, b), (-2, -1))
@@ -315,7 +427,14 @@ def diagonal(x: Operand, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tenso
 
 @method
 def diag_embed(x: Operand, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
-    """Matrices, in two new axes, that have x's last axis on a diagonal and 0 elsewhere."""
+    """Matrices, in two new axes, that have x's last axis on a diagonal and 0 elsewhere.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.diag_embed(rg.tensor([1, 2]))
+        tensor([[1, 0],
+                [0, 2]])
+    """
     x = as_tensor_operand("diag_embed", x)
     n = x.shape[-1] + abs(offset)
     made = _index_add(x, key=(..., *_on_diagonal(n, n, offset)), shape=(*x.shape[:-1], n, n))
@@ -328,6 +447,12 @@ def diag(x: Operand, diagonal: int = 0) -> Tensor:
 
     Raises:
         ValueError: x is neither.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.diag(rg.tensor([[1, 2], [3, 4]])), rg.diag(rg.tensor([1, 2]))
+        (tensor([1, 4]), tensor([[1, 0],
+                [0, 2]]))
     """
     x = as_tensor_operand("diag", x)
     if x.ndim not in (1, 2):
@@ -337,7 +462,13 @@ def diag(x: Operand, diagonal: int = 0) -> Tensor:
 
 @method
 def trace(x: Operand, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
-    """The sum of a diagonal of the matrices that two axes hold."""
+    """The sum of a diagonal of the matrices that two axes hold.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.trace(rg.tensor([[1, 2], [3, 4]]))
+        tensor(5)
+    """
     return sum(diagonal(x, offset, dim1, dim2), -1)
 
 
@@ -353,6 +484,16 @@ def meshgrid(*tensors: Operand, indexing: str = "ij") -> tuple[Tensor, ...]:
 
     Raises:
         ValueError: another indexing, or a tensor of more axes.
+
+    Example:
+        >>> import retrograd as rg
+        >>> x, y = rg.meshgrid(rg.tensor([1, 2]), rg.tensor([3, 4, 5]))
+        >>> x
+        tensor([[1, 1, 1],
+                [2, 2, 2]])
+        >>> y
+        tensor([[3, 4, 5],
+                [3, 4, 5]])
     """
     if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)):
         tensors = tuple(tensors[0])
@@ -378,37 +519,82 @@ def _each(function: Callable[[Tensor], Tensor], tensors: tuple[Any, ...]) -> Any
 
 
 def atleast_1d(*tensors: Any) -> Any:
-    """Tensors with one axis or more: a number gets one. One tensor, or a tuple of several."""
+    """Tensors with one axis or more: a number gets one. One tensor, or a tuple of several.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.atleast_1d(rg.tensor(2.0))
+        tensor([2.])
+    """
     return _each(lambda x: x if x.ndim else reshape(x, 1), tensors)
 
 
 def atleast_2d(*tensors: Any) -> Any:
-    """Tensors with two axes or more: new ones come first. One tensor, or a tuple of several."""
+    """Tensors with two axes or more: new ones come first. One tensor, or a tuple of several.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.atleast_2d(rg.tensor([1.0, 2.0]))
+        tensor([[1., 2.]])
+    """
     return _each(lambda x: x if x.ndim > 1 else reshape(x, 1, -1), tensors)
 
 
 def atleast_3d(*tensors: Any) -> Any:
-    """Tensors with three axes or more: of a matrix the new one comes last. One tensor, or a tuple of several."""
+    """Tensors with three axes or more: of a matrix the new one comes last. One tensor, or a tuple of several.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.atleast_3d(rg.tensor([1.0, 2.0])).shape
+        (1, 2, 1)
+    """
     return _each(lambda x: x if x.ndim > 2 else unsqueeze(atleast_2d(x), 2), tensors)
 
 
 def hstack(tensors: Sequence[Operand]) -> Tensor:
-    """The tensors joined along the second axis, vectors along their own."""
+    """The tensors joined along the second axis, vectors along their own.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.hstack([rg.tensor([1, 2]), rg.tensor([3])])
+        tensor([1, 2, 3])
+    """
     parts = [atleast_1d(t) for t in tensors]
     return concatenate(parts, 0 if parts[0].ndim == 1 else 1)
 
 
 def vstack(tensors: Sequence[Operand]) -> Tensor:
-    """The tensors joined along the first axis, vectors as rows."""
+    """The tensors joined along the first axis, vectors as rows.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.vstack([rg.tensor([1, 2]), rg.tensor([3, 4])])
+        tensor([[1, 2],
+                [3, 4]])
+    """
     return concatenate([atleast_2d(t) for t in tensors], 0)
 
 
 def dstack(tensors: Sequence[Operand]) -> Tensor:
-    """The tensors joined along the third axis."""
+    """The tensors joined along the third axis.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.dstack([rg.tensor([1, 2]), rg.tensor([3, 4])])
+        tensor([[[1, 3],
+                 [2, 4]]])
+    """
     return concatenate([atleast_3d(t) for t in tensors], 2)
 
 
 def column_stack(tensors: Sequence[Operand]) -> Tensor:
-    """The tensors joined along the second axis, vectors as columns."""
+    """The tensors joined along the second axis, vectors as columns.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.column_stack([rg.tensor([1, 2]), rg.tensor([3, 4])])
+        tensor([[1, 3],
+                [2, 4]])
+    """
     parts = [atleast_1d(t) for t in tensors]
     return concatenate([unsqueeze(t, 1) if t.ndim == 1 else t for t in parts], 1)

@@ -144,6 +144,11 @@ def tensordot(a: Operand, b: Operand, dims: int | tuple[Sequence[int], Sequence[
 
     Raises:
         ValueError: the axes' sizes differ.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.tensordot(rg.ones(2, 3, 4), rg.ones(3, 4, 5), 2).shape
+        (2, 5)
     """
     a, b = operands("tensordot", a, b)
     if isinstance(dims, int):
@@ -164,13 +169,26 @@ def tensordot(a: Operand, b: Operand, dims: int | tuple[Sequence[int], Sequence[
 
 
 def inner(a: Operand, b: Operand) -> Tensor:
-    """The products of a and b summed over the last axis of each; a plain product where one has no axes."""
+    """The products of a and b summed over the last axis of each; a plain product where one has no axes.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.inner(rg.tensor([[1.0, 2.0]]), rg.tensor([3.0, 4.0]))
+        tensor([11.])
+    """
     a, b = operands("inner", a, b)
     return tensordot(a, b, ([-1], [-1])) if a.ndim and b.ndim else multiply(a, b)
 
 
 def outer(a: Operand, b: Operand) -> Tensor:
-    """The matrix of the products of the elements of two vectors (anything else in C order)."""
+    """The matrix of the products of the elements of two vectors (anything else in C order).
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.outer(rg.tensor([1, 2]), rg.tensor([1, 10]))
+        tensor([[ 1, 10],
+                [ 2, 20]])
+    """
     a, b = operands("outer", a, b)
     return reshape(a, -1, 1) * reshape(b, 1, -1)
 
@@ -181,6 +199,11 @@ def dot(a: Operand, b: Operand) -> Tensor:
 
     Raises:
         ValueError: they are no vectors of one size.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.dot(rg.tensor([1.0, 2.0]), rg.tensor([3.0, 4.0]))
+        tensor(11.)
     """
     a, b = operands("dot", a, b)
     if a.ndim != 1 or a.shape != b.shape:
@@ -189,18 +212,36 @@ def dot(a: Operand, b: Operand) -> Tensor:
 
 
 def vdot(a: Operand, b: Operand) -> Tensor:
-    """The sum of the products of the elements of a and b, in C order."""
+    """The sum of the products of the elements of a and b, in C order.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.vdot(rg.tensor([[1.0, 2.0]]), rg.tensor([3.0, 4.0]))
+        tensor(11.)
+    """
     a, b = operands("vdot", a, b)
     return dot(flatten(a), flatten(b))
 
 
 def vecdot(a: Operand, b: Operand, dim: int = -1) -> Tensor:
-    """The sum of the products of a and b over an axis; shapes broadcast."""
+    """The sum of the products of a and b over an axis; shapes broadcast.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.vecdot(rg.tensor([[1.0, 2.0], [3.0, 4.0]]), rg.tensor([1.0, 10.0]))
+        tensor([21., 43.])
+    """
     return sum(multiply(a, b), dim)
 
 
 def kron(a: Operand, b: Operand) -> Tensor:
-    """Kronecker's product: b over and over, times each element of a. Missing axes of either come first."""
+    """Kronecker's product: b over and over, times each element of a. Missing axes of either come first.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.kron(rg.tensor([1, 2]), rg.tensor([1, 10]))
+        tensor([ 1, 10,  2, 20])
+    """
     a, b = operands("kron", a, b)
     ndim = max(a.ndim, b.ndim)
     left, right = ((1,) * (ndim - t.ndim) + t.shape for t in (a, b))
@@ -214,6 +255,11 @@ def cross(a: Operand, b: Operand, dim: int = -1) -> Tensor:
 
     Raises:
         ValueError: the axis does not have three elements.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.cross(rg.tensor([1.0, 0.0, 0.0]), rg.tensor([0.0, 1.0, 0.0]))
+        tensor([0., 0., 1.])
     """
     a, b = broadcast_tensors(*operands("cross", a, b))
     axis = normalize_axis("cross", dim, a.ndim)

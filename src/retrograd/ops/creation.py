@@ -94,6 +94,11 @@ def as_tensor(data: Any, dtype: Any = None) -> Tensor:
 
     Raises:
         TypeError, ValueError: as in tensor().
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.as_tensor([1.0, 2.0])
+        tensor([1., 2.])
     """
     if isinstance(data, Tensor) and (dtype is None or data.dtype == np.dtype(dtype)):
         return data
@@ -107,6 +112,12 @@ def from_numpy(array: Array) -> Tensor:
 
     Raises:
         TypeError: it is no NumPy array, or of a dtype that tensors cannot hold (nothing is converted here).
+
+    Example:
+        >>> import retrograd as rg
+        >>> import numpy as np
+        >>> rg.from_numpy(np.ones(2, np.float32))
+        tensor([1., 1.])
     """
     if not isinstance(array, np.ndarray):
         raise TypeError(f"from_numpy: expected a NumPy array, got {type(array).__name__}; use as_tensor()")
@@ -116,34 +127,71 @@ def from_numpy(array: Array) -> Tensor:
 
 
 def zeros(*shape: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
-    """Zeros of a shape, given as sizes or one tuple; default dtype unless given."""
+    """Zeros of a shape, given as sizes or one tuple; default dtype unless given.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.zeros(2)
+        tensor([0., 0.])
+    """
     return _made(np.zeros(_shape(shape), _dtype(dtype)), requires_grad)
 
 
 def ones(*shape: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
-    """Ones of a shape, given as sizes or one tuple; default dtype unless given."""
+    """Ones of a shape, given as sizes or one tuple; default dtype unless given.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.ones(2)
+        tensor([1., 1.])
+    """
     return _made(np.ones(_shape(shape), _dtype(dtype)), requires_grad)
 
 
 def empty(*shape: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
-    """A tensor of a shape whose elements are whatever the memory holds."""
+    """A tensor of a shape whose elements are whatever the memory holds.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.empty(2, 3).shape
+        (2, 3)
+    """
     return _made(np.empty(_shape(shape), _dtype(dtype)), requires_grad)
 
 
 def full(shape: Shape, fill_value: float, dtype: Any = None, requires_grad: bool = False) -> Tensor:
-    """A shape filled with one value; of the value's own dtype (floats: the default dtype) unless given."""
+    """A shape filled with one value; of the value's own dtype (floats: the default dtype) unless given.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.full((2,), 3.0)
+        tensor([3., 3.])
+    """
     if dtype is None:
         dtype = dtypes.of_scalar(fill_value, dtypes.bool_)
     return _made(np.full(shape, fill_value, dtypes.supported(dtype)), requires_grad)
 
 
 def eye(n: int, m: int | None = None, dtype: Any = None, requires_grad: bool = False) -> Tensor:
-    """The (n, m) matrix with ones on its diagonal; m is n unless given."""
+    """The (n, m) matrix with ones on its diagonal; m is n unless given.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.eye(2)
+        tensor([[1., 0.],
+                [0., 1.]])
+    """
     return _made(np.eye(n, m, dtype=_dtype(dtype)), requires_grad)
 
 
 def arange(start: float, end: float | None = None, step: float = 1, dtype: Any = None) -> Tensor:
-    """start, start + step, … below end; 0, 1, … below start where end is None. Integers unless one is a float."""
+    """start, start + step, … below end; 0, 1, … below start where end is None. Integers unless one is a float.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.arange(0, 6, 2)
+        tensor([0, 2, 4])
+    """
     if end is None:
         start, end = 0, start
     if dtype is None:
@@ -155,25 +203,55 @@ def arange(start: float, end: float | None = None, step: float = 1, dtype: Any =
 
 
 def linspace(start: float, end: float, steps: int, dtype: Any = None, requires_grad: bool = False) -> Tensor:
-    """`steps` evenly spaced numbers from start to end, both included."""
+    """`steps` evenly spaced numbers from start to end, both included.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.linspace(0.0, 1.0, 5)
+        tensor([0.  , 0.25, 0.5 , 0.75, 1.  ])
+    """
     return _made(np.linspace(start, end, steps, dtype=_dtype(dtype)), requires_grad)
 
 
 def zeros_like(x: Tensor, dtype: Any = None, requires_grad: bool = False) -> Tensor:
-    """Zeros of x's shape, and dtype unless given."""
+    """Zeros of x's shape, and dtype unless given.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.zeros_like(rg.ones(2))
+        tensor([0., 0.])
+    """
     return zeros(x.shape, dtype=dtype or x.dtype, requires_grad=requires_grad)
 
 
 def ones_like(x: Tensor, dtype: Any = None, requires_grad: bool = False) -> Tensor:
-    """Ones of x's shape, and dtype unless given."""
+    """Ones of x's shape, and dtype unless given.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.ones_like(rg.zeros(2))
+        tensor([1., 1.])
+    """
     return ones(x.shape, dtype=dtype or x.dtype, requires_grad=requires_grad)
 
 
 def empty_like(x: Tensor, dtype: Any = None, requires_grad: bool = False) -> Tensor:
-    """A tensor of x's shape, and dtype unless given, whose elements are whatever the memory holds."""
+    """A tensor of x's shape, and dtype unless given, whose elements are whatever the memory holds.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.empty_like(rg.ones(2, 3)).shape
+        (2, 3)
+    """
     return empty(x.shape, dtype=dtype or x.dtype, requires_grad=requires_grad)
 
 
 def full_like(x: Tensor, fill_value: float, dtype: Any = None, requires_grad: bool = False) -> Tensor:
-    """x's shape, and dtype unless given, filled with one value."""
+    """x's shape, and dtype unless given, filled with one value.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.full_like(rg.ones(2), 3.0)
+        tensor([3., 3.])
+    """
     return full(x.shape, fill_value, dtype or x.dtype, requires_grad)

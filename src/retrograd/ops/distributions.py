@@ -82,7 +82,13 @@ def normal(
 def uniform(
     low: Operand = 0.0, high: Operand = 1.0, shape: Shape | None = None, generator: Generator | None = None
 ) -> Tensor:
-    """Uniform numbers in [low, high): low + (high - low) * a draw from [0, 1). Arguments as in normal."""
+    """Uniform numbers in [low, high): low + (high - low) * a draw from [0, 1). Arguments as in normal.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.uniform(rg.tensor(0.0), rg.tensor(1.0), (2, 3)).shape
+        (2, 3)
+    """
     low, high, shape = _parameters("uniform", low, high, shape)
     return low + (high - low) * rand(shape, dtype=low.dtype, generator=generator)
 
@@ -94,6 +100,11 @@ def gumbel(
 
     Raises:
         ValueError: scale is negative, or shapes do not broadcast.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.gumbel(rg.tensor(0.0), rg.tensor(1.0), (2, 3)).shape
+        (2, 3)
     """
     loc, scale, shape = _parameters("gumbel", loc, scale, shape)
     u = clamp(rand(shape, dtype=loc.dtype, generator=generator), min=_LEAST)
@@ -128,6 +139,12 @@ def gumbel_softmax(
 
     Raises:
         ValueError: tau is not positive.
+
+    Example:
+        >>> import retrograd as rg
+        >>> import retrograd.nn.functional as F
+        >>> F.gumbel_softmax(rg.tensor([[0.0, 1.0, 2.0]]), hard=True).sum()
+        tensor(1.)
     """
     if not tau > 0:
         raise ValueError(f"gumbel_softmax: tau is {tau}, expected a positive number")

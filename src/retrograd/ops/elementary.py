@@ -126,7 +126,13 @@ floor, ceil, trunc, rint = map(_rounding, ("floor", "ceil", "trunc", "rint"))
 
 @method
 def round(x: Operand, decimals: int = 0) -> Tensor:
-    """x rounded to so many decimals, halves to the even one; its derivative is 0."""
+    """x rounded to so many decimals, halves to the even one; its derivative is 0.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.round(rg.tensor([1.25, 2.5]), 1)
+        tensor([1.2, 2.5])
+    """
     if decimals == 0:
         return rint(x)
     x = floating("round", x)
@@ -135,7 +141,13 @@ def round(x: Operand, decimals: int = 0) -> Tensor:
 
 @method
 def frac(x: Operand) -> Tensor:
-    """x - trunc(x)."""
+    """x - trunc(x).
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.frac(rg.tensor([1.25, -2.5]))
+        tensor([ 0.25, -0.5 ])
+    """
     x = floating("frac", x)
     return x - trunc(x)
 
@@ -184,37 +196,73 @@ def _gap(a: Tensor, b: Tensor) -> Tensor:
 
 @method
 def reciprocal(x: Operand) -> Tensor:
-    """1 / x."""
+    """1 / x.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.reciprocal(rg.tensor([1.0, 4.0]))
+        tensor([1.  , 0.25])
+    """
     return divide(1.0, floating("reciprocal", x))
 
 
 @method
 def rsqrt(x: Operand) -> Tensor:
-    """1 / sqrt(x)."""
+    """1 / sqrt(x).
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.rsqrt(rg.tensor([1.0, 4.0]))
+        tensor([1. , 0.5])
+    """
     return reciprocal(sqrt(x))
 
 
 @method
 def deg2rad(x: Operand) -> Tensor:
-    """Degrees to radians."""
+    """Degrees to radians.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.deg2rad(rg.tensor([0.0, 180.0]))
+        tensor([0.    , 3.1416])
+    """
     return multiply(floating("deg2rad", x), math.pi / 180)
 
 
 @method
 def rad2deg(x: Operand) -> Tensor:
-    """Radians to degrees."""
+    """Radians to degrees.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.rad2deg(rg.tensor([0.0, 3.1415927]))
+        tensor([  0., 180.])
+    """
     return multiply(floating("rad2deg", x), 180 / math.pi)
 
 
 @method
 def float_power(a: Operand, b: Operand) -> Tensor:
-    """a to the power b, in float64; shapes broadcast."""
+    """a to the power b, in float64; shapes broadcast.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.float_power(rg.tensor([2, 3]), 0.5)
+        tensor([1.4142, 1.7321], dtype=float64)
+    """
     return power(*(as_tensor_operand("float_power", t).to(dtypes.float64) for t in (a, b)))
 
 
 @method
 def xlogy(a: Operand, b: Operand) -> Tensor:
-    """a * log(b), and 0 where a is 0, unless b is NaN; shapes broadcast."""
+    """a * log(b), and 0 where a is 0, unless b is NaN; shapes broadcast.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.xlogy(rg.tensor([0.0, 2.0]), rg.tensor([0.0, 1.0]))
+        tensor([0., 0.])
+    """
     a, b = operands("xlogy", a, b)
     a, b = floating("xlogy", a), floating("xlogy", b)
     gone = (a == 0) & (b <= 0)
@@ -223,7 +271,13 @@ def xlogy(a: Operand, b: Operand) -> Tensor:
 
 @method
 def logit(x: Operand, eps: float | None = None) -> Tensor:
-    """log(x / (1 - x)), the inverse of sigmoid; x limited to [eps, 1 - eps] first where eps is given."""
+    """log(x / (1 - x)), the inverse of sigmoid; x limited to [eps, 1 - eps] first where eps is given.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.logit(rg.tensor([0.5]))
+        tensor([0.])
+    """
     x = floating("logit", x)
     if eps is not None:
         x = clamp(x, eps, 1 - eps)
@@ -232,33 +286,63 @@ def logit(x: Operand, eps: float | None = None) -> Tensor:
 
 @method
 def lerp(start: Operand, end: Operand, weight: Operand) -> Tensor:
-    """start + weight * (end - start); shapes broadcast."""
+    """start + weight * (end - start); shapes broadcast.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.lerp(rg.tensor(1.0), rg.tensor(3.0), 0.25)
+        tensor(1.5)
+    """
     start, end, weight = operands("lerp", start, end, weight)
     return start + weight * subtract(end, start)
 
 
 @method
 def isnan(x: Operand) -> Tensor:
-    """Whether each element is NaN."""
+    """Whether each element is NaN.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.isnan(rg.tensor([1.0, float("nan")]))
+        tensor([False,  True])
+    """
     x = as_tensor_operand("isnan", x)
     return x != x
 
 
 @method
 def isinf(x: Operand) -> Tensor:
-    """Whether each element is infinite."""
+    """Whether each element is infinite.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.isinf(rg.tensor([1.0, float("inf")]))
+        tensor([False,  True])
+    """
     return equal(abs(as_tensor_operand("isinf", x).detach()), math.inf)
 
 
 @method
 def isfinite(x: Operand) -> Tensor:
-    """Whether each element is neither infinite nor NaN."""
+    """Whether each element is neither infinite nor NaN.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.isfinite(rg.tensor([1.0, float("nan")]))
+        tensor([ True, False])
+    """
     return less(abs(as_tensor_operand("isfinite", x).detach()), math.inf)
 
 
 @method
 def isclose(a: Operand, b: Operand, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:
-    """Whether |a - b| <= atol + rtol |b|, or a and b are equal; shapes broadcast."""
+    """Whether |a - b| <= atol + rtol |b|, or a and b are equal; shapes broadcast.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.isclose(rg.tensor([1.0, 2.0]), rg.tensor([1.0, 2.1]))
+        tensor([ True, False])
+    """
     a, b = (t.detach() for t in operands("isclose", a, b))
     near = (a == b) | ((abs(a - b) <= atol + rtol * abs(b)) & isfinite(b))
     return near | (isnan(a) & isnan(b)) if equal_nan else near
@@ -266,13 +350,25 @@ def isclose(a: Operand, b: Operand, rtol: float = 1e-5, atol: float = 1e-8, equa
 
 @method
 def allclose(a: Operand, b: Operand, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
-    """Whether isclose() holds for all elements."""
+    """Whether isclose() holds for all elements.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.allclose(rg.tensor([1.0, 2.0]), rg.tensor([1.0, 2.1]))
+        False
+    """
     return isclose(a, b, rtol, atol, equal_nan).all().item()
 
 
 @method
 def nan_to_num(x: Operand, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Tensor:
-    """x with other numbers in place of NaN and the infinities; the dtype's largest and smallest unless given."""
+    """x with other numbers in place of NaN and the infinities; the dtype's largest and smallest unless given.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.nan_to_num(rg.tensor([1.0, float("nan")]))
+        tensor([1., 0.])
+    """
     x = as_tensor_operand("nan_to_num", x)
     if x.dtype.kind != "f":
         return x
@@ -284,22 +380,48 @@ def nan_to_num(x: Operand, nan: float = 0.0, posinf: float | None = None, neginf
 
 @method
 def addcmul(x: Operand, a: Operand, b: Operand, value: float = 1) -> Tensor:
-    """x + value * a * b; shapes broadcast."""
+    """x + value * a * b; shapes broadcast.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.addcmul(rg.tensor([1.0]), rg.tensor([2.0]), rg.tensor([3.0]), value=0.5)
+        tensor([4.])
+    """
     return add(x, multiply(a, b), alpha=value)
 
 
 @method
 def addcdiv(x: Operand, a: Operand, b: Operand, value: float = 1) -> Tensor:
-    """x + value * a / b; shapes broadcast."""
+    """x + value * a / b; shapes broadcast.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.addcdiv(rg.tensor([1.0]), rg.tensor([6.0]), rg.tensor([3.0]), value=0.5)
+        tensor([2.])
+    """
     return add(x, divide(a, b), alpha=value)
 
 
 def elu(x: Operand, alpha: float = 1.0) -> Tensor:
-    """x where x > 0, alpha (exp(x) - 1) elsewhere (Clevert et al., arXiv:1511.07289)."""
+    """x where x > 0, alpha (exp(x) - 1) elsewhere (Clevert et al., arXiv:1511.07289).
+
+    Example:
+        >>> import retrograd as rg
+        >>> import retrograd.nn.functional as F
+        >>> F.elu(rg.tensor([-1.0, 0.0, 1.0]))
+        tensor([-0.6321,  0.    ,  1.    ])
+    """
     x = floating("elu", x)
     return where(x > 0, x, expm1(clamp(x, max=0)) * alpha)
 
 
 def logsigmoid(x: Operand) -> Tensor:
-    """log(sigmoid(x)), without overflow."""
+    """log(sigmoid(x)), without overflow.
+
+    Example:
+        >>> import retrograd as rg
+        >>> import retrograd.nn.functional as F
+        >>> F.logsigmoid(rg.tensor([-1.0, 0.0, 1.0]))
+        tensor([-1.3133, -0.6931, -0.3133])
+    """
     return -logaddexp(0.0, -floating("logsigmoid", x))

@@ -328,32 +328,62 @@ def _pair(name: str, a: Operand, b: Operand) -> tuple[Tensor, Tensor]:
 
 @method
 def add(a: Operand, b: Operand, *, alpha: float = 1) -> Tensor:
-    """a + alpha * b; shapes broadcast."""
+    """a + alpha * b; shapes broadcast.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.add(rg.tensor([1.0, -2.0]), rg.tensor([3.0, 4.0]))
+        tensor([4., 2.])
+    """
     return _add(*_pair("add", a, b if alpha == 1 else multiply(b, alpha)))
 
 
 @method
 def subtract(a: Operand, b: Operand, *, alpha: float = 1) -> Tensor:
-    """a - alpha * b; shapes broadcast."""
+    """a - alpha * b; shapes broadcast.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.subtract(rg.tensor([1.0, -2.0]), rg.tensor([3.0, 4.0]))
+        tensor([-2., -6.])
+    """
     return _subtract(*_pair("subtract", a, b if alpha == 1 else multiply(b, alpha)))
 
 
 @method
 def multiply(a: Operand, b: Operand) -> Tensor:
-    """a * b; shapes broadcast."""
+    """a * b; shapes broadcast.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.multiply(rg.tensor([1.0, -2.0]), rg.tensor([3.0, 4.0]))
+        tensor([ 3., -8.])
+    """
     return _multiply(*_pair("multiply", a, b))
 
 
 @method
 def divide(a: Operand, b: Operand) -> Tensor:
-    """a / b; shapes broadcast. Integers become the default dtype."""
+    """a / b; shapes broadcast. Integers become the default dtype.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.divide(rg.tensor([1.0, -2.0]), rg.tensor([3.0, 4.0]))
+        tensor([ 0.3333, -0.5   ])
+    """
     a, b = _pair("divide", a, b)
     return _divide(floating("divide", a), floating("divide", b))
 
 
 @method
 def power(a: Operand, b: Operand) -> Tensor:
-    """a to the power b; shapes broadcast. Booleans count as integers."""
+    """a to the power b; shapes broadcast. Booleans count as integers.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.power(rg.tensor([1.0, 2.0]), 3.0)
+        tensor([1., 8.])
+    """
     if isinstance(b, (int, float)) and b == 2 and isinstance(a, Tensor) and a.dtype.kind == "f":
         return square(a)
     base, exponent = _pair("power", a, b)
@@ -366,18 +396,37 @@ def power(a: Operand, b: Operand) -> Tensor:
 
 @method
 def maximum(a: Operand, b: Operand) -> Tensor:
-    """The larger of a and b; shapes broadcast; NaN where either is. At a tie each gets half of the gradient."""
+    """The larger of a and b; shapes broadcast; NaN where either is. At a tie each gets half of the gradient.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.maximum(rg.tensor([1.0, -2.0]), rg.tensor([3.0, 4.0]))
+        tensor([3., 4.])
+    """
     return _maximum(*_pair("maximum", a, b))
 
 
 @method
 def minimum(a: Operand, b: Operand) -> Tensor:
-    """The smaller of a and b; shapes broadcast; NaN where either is. At a tie each gets half of the gradient."""
+    """The smaller of a and b; shapes broadcast; NaN where either is. At a tie each gets half of the gradient.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.minimum(rg.tensor([1.0, -2.0]), rg.tensor([3.0, 4.0]))
+        tensor([ 1., -2.])
+    """
     return _minimum(*_pair("minimum", a, b))
 
 
 def where(condition: Operand, a: Operand, b: Operand) -> Tensor:
-    """a where the boolean condition holds, b elsewhere; shapes broadcast."""
+    """a where the boolean condition holds, b elsewhere; shapes broadcast.
+
+    Example:
+        >>> import retrograd as rg
+        >>> x = rg.tensor([1.0, -2.0])
+        >>> rg.where(x > 0, x, 0.0)
+        tensor([1., 0.])
+    """
     condition = as_tensor_operand("where", condition)
     if condition.dtype != dtypes.bool_:
         raise TypeError(f"where: condition is {condition.dtype}, expected bool; compare it with something first")
@@ -388,43 +437,85 @@ def where(condition: Operand, a: Operand, b: Operand) -> Tensor:
 
 @method
 def negative(x: Operand) -> Tensor:
-    """-x."""
+    """-x.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.negative(rg.tensor([1.0, 4.0]))
+        tensor([-1., -4.])
+    """
     return _negative(as_tensor_operand("negative", x))
 
 
 @method
 def abs(x: Operand) -> Tensor:
-    """|x|, with derivative 0 at 0."""
+    """|x|, with derivative 0 at 0.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.abs(rg.tensor([1.0, -4.0]))
+        tensor([1., 4.])
+    """
     return _absolute(as_tensor_operand("abs", x))
 
 
 @method
 def sign(x: Operand) -> Tensor:
-    """-1, 0 or 1 by the sign of x; its derivative is 0."""
+    """-1, 0 or 1 by the sign of x; its derivative is 0.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.sign(rg.tensor([-2.0, 0.0, 3.0]))
+        tensor([-1.,  0.,  1.])
+    """
     return _sign(as_tensor_operand("sign", x))
 
 
 @method
 def exp(x: Operand) -> Tensor:
-    """e to the x."""
+    """e to the x.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.exp(rg.tensor([1.0, 4.0]))
+        tensor([ 2.7183, 54.5982])
+    """
     return _exp(floating("exp", x))
 
 
 @method
 def log(x: Operand) -> Tensor:
-    """The natural logarithm."""
+    """The natural logarithm.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.log(rg.tensor([1.0, 4.0]))
+        tensor([0.    , 1.3863])
+    """
     return _log(floating("log", x))
 
 
 @method
 def sqrt(x: Operand) -> Tensor:
-    """The square root."""
+    """The square root.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.sqrt(rg.tensor([1.0, 4.0]))
+        tensor([1., 2.])
+    """
     return _sqrt(floating("sqrt", x))
 
 
 @method
 def square(x: Operand) -> Tensor:
-    """x * x."""
+    """x * x.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.square(rg.tensor([1.0, 4.0]))
+        tensor([ 1., 16.])
+    """
     return _square(as_tensor_operand("square", x))
 
 
@@ -434,6 +525,11 @@ def clamp(x: Operand, min: Operand | None = None, max: Operand | None = None) ->
 
     Raises:
         ValueError: neither limit is given.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.clamp(rg.tensor([-1.0, 0.5, 2.0]), 0.0, 1.0)
+        tensor([0. , 0.5, 1. ])
     """
     if min is None and max is None:
         raise ValueError("clamp: expected min, max or both")
@@ -461,7 +557,13 @@ def to(x: Tensor, dtype: Any) -> Tensor:
 
 @method
 def clone(x: Tensor) -> Tensor:
-    """A copy of x that gradients flow through."""
+    """A copy of x that gradients flow through.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.clone(rg.tensor([1.0, 4.0]))
+        tensor([1., 4.])
+    """
     return _copy(as_tensor_operand("clone", x))
 
 
@@ -488,7 +590,13 @@ logical_or = _comparison("logical_or")
 
 @method
 def logical_not(x: Operand) -> Tensor:
-    """not x, elementwise, as booleans."""
+    """not x, elementwise, as booleans.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.logical_not(rg.tensor([True, False]))
+        tensor([False,  True])
+    """
     return _comparisons["logical_not"](as_tensor_operand("logical_not", x))
 
 

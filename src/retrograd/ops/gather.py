@@ -44,6 +44,13 @@ def take_along_axis(x: Operand, indices: Operand, dim: int | None = -1) -> Tenso
 
     Raises:
         ValueError: the shapes do not fit. IndexError: an index is out of range.
+
+    Example:
+        >>> import retrograd as rg
+        >>> x = rg.tensor([[2, 1], [3, 4]])
+        >>> rg.take_along_axis(x, rg.argsort(x, 1), 1)
+        tensor([[1, 2],
+                [3, 4]])
     """
     x = as_tensor_operand("take_along_axis", x)
     if dim is None:
@@ -77,6 +84,12 @@ def gather(x: Operand, dim: int, index: Operand) -> Tensor:
 
     Raises:
         ValueError: the index is larger than x in another axis. IndexError: an index is out of range.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.gather(rg.tensor([[1, 2], [3, 4]]), 1, rg.tensor([[1], [0]]))
+        tensor([[2],
+                [3]])
     """
     x, index = as_tensor_operand("gather", x), as_tensor_operand("gather", index)
     if x.ndim == 0 or index.ndim == 0:
@@ -93,6 +106,11 @@ def scatter_add(x: Operand, dim: int, index: Operand, src: Operand) -> Tensor:
 
     Raises:
         ValueError: the index is larger than x in another axis, or than src. IndexError: an index is out of range.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.scatter_add(rg.zeros(3), 0, rg.tensor([0, 2, 0]), rg.tensor([1.0, 2.0, 3.0]))
+        tensor([4., 0., 2.])
     """
     x, src = operands("scatter_add", x, src)
     index = as_tensor_operand("scatter_add", index)
@@ -110,7 +128,14 @@ def scatter_add(x: Operand, dim: int, index: Operand, src: Operand) -> Tensor:
 
 @method
 def index_select(x: Operand, dim: int, index: Operand) -> Tensor:
-    """The slices of x along an axis at the indices, a vector of whole numbers."""
+    """The slices of x along an axis at the indices, a vector of whole numbers.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.index_select(rg.tensor([[1, 2], [3, 4]]), 1, rg.tensor([1]))
+        tensor([[2],
+                [4]])
+    """
     x = as_tensor_operand("index_select", x)
     if x.ndim == 0:
         return reshape(index_select(reshape(x, 1), 0, index), ())
@@ -120,7 +145,13 @@ def index_select(x: Operand, dim: int, index: Operand) -> Tensor:
 
 @method
 def take(x: Operand, indices: Operand, dim: int | None = None) -> Tensor:
-    """x at the indices along an axis; of x in C order where dim is None. As np.take."""
+    """x at the indices along an axis; of x in C order where dim is None. As np.take.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.take(rg.tensor([[1, 2], [3, 4]]), rg.tensor([0, 3]))
+        tensor([1, 4])
+    """
     x = as_tensor_operand("take", x)
     if dim is None:
         x, dim = flatten(x), 0
@@ -134,6 +165,11 @@ def index_add(x: Operand, dim: int, index: Operand, source: Operand, alpha: floa
 
     Raises:
         ValueError: source has another shape than x[index] along that axis. IndexError: an index is out of range.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.index_add(rg.zeros(3), 0, rg.tensor([0, 2, 0]), rg.tensor([1.0, 2.0, 3.0]))
+        tensor([4., 0., 2.])
     """
     x, source = operands("index_add", x, source)
     if x.ndim == 0:
@@ -153,14 +189,28 @@ def index_add(x: Operand, dim: int, index: Operand, source: Operand, alpha: floa
 
 @method
 def masked_fill(x: Operand, mask: Operand, value: Operand) -> Tensor:
-    """x with `value` where the boolean mask holds; shapes broadcast."""
+    """x with `value` where the boolean mask holds; shapes broadcast.
+
+    Example:
+        >>> import retrograd as rg
+        >>> x = rg.tensor([1.0, -2.0])
+        >>> rg.masked_fill(x, x < 0, 0.0)
+        tensor([1., 0.])
+    """
     x = as_tensor_operand("masked_fill", x)
     return where(mask, as_tensor_operand("masked_fill", value, x).to(x.dtype), x)
 
 
 @method
 def masked_select(x: Operand, mask: Operand) -> Tensor:
-    """The elements of x where the boolean mask holds, in C order, as a vector; shapes broadcast."""
+    """The elements of x where the boolean mask holds, in C order, as a vector; shapes broadcast.
+
+    Example:
+        >>> import retrograd as rg
+        >>> x = rg.tensor([1.0, -2.0])
+        >>> rg.masked_select(x, x > 0)
+        tensor([1.])
+    """
     x, mask = broadcast_tensors(as_tensor_operand("masked_select", x), as_tensor_operand("masked_select", mask))
     return x[mask]
 
@@ -175,6 +225,13 @@ def embedding(input: Operand, weight: Operand, padding_idx: int | None = None) -
 
     Raises:
         IndexError: an index is out of range. TypeError: they are not whole numbers.
+
+    Example:
+        >>> import retrograd as rg
+        >>> import retrograd.nn.functional as F
+        >>> F.embedding(rg.tensor([1, 0]), rg.tensor([[1.0, 2.0], [3.0, 4.0]]))
+        tensor([[3., 4.],
+                [1., 2.]])
     """
     table = as_tensor_operand("embedding", weight)
     rows = table.shape[0]

@@ -367,6 +367,12 @@ def inv(x: Operand) -> Tensor:
 
     Raises:
         ValueError: they are not square. numpy.linalg.LinAlgError: one is singular.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.linalg.inv(rg.tensor([[2.0, 0.0], [0.0, 4.0]]))
+        tensor([[0.5 , 0.  ],
+                [0.  , 0.25]])
     """
     return _inv(_checked("inv", x))
 
@@ -396,7 +402,14 @@ def solve(a: Operand, b: Operand) -> Tensor:
 
 def solve_triangular(a: Operand, b: Operand, *, upper: bool, left: bool = True, unitriangular: bool = False) -> Tensor:
     """The x with a @ x = b (x @ a = b unless `left`), of which only the upper or lower triangle of a is read, with ones
-    on the diagonal where it is unitriangular."""
+    on the diagonal where it is unitriangular.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.linalg.solve_triangular(rg.tensor([[2.0, 0.0], [1.0, 4.0]]), rg.tensor([[2.0], [5.0]]), upper=False)
+        tensor([[1.],
+                [1.]])
+    """
     a, b = operands("solve_triangular", a, b)
     if unitriangular:
         a = (triu(a, 1) if upper else tril(a, -1)) + eye(a.shape[-1], dtype=a.dtype)
@@ -409,6 +422,12 @@ def cholesky(x: Operand, upper: bool = False) -> Tensor:
 
     Raises:
         ValueError: they are not square. numpy.linalg.LinAlgError: one is not positive definite.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.linalg.cholesky(rg.tensor([[4.0, 2.0], [2.0, 5.0]]))
+        tensor([[2., 0.],
+                [1., 2.]])
     """
     y = _cholesky(_checked("cholesky", x))
     return y.mT if upper else y
@@ -418,6 +437,11 @@ def qr(x: Operand) -> QR:
     """x = Q @ R: Q has min(m, n) orthonormal columns, R is upper triangular.
 
     The derivative is that of matrices whose first min(m, n) columns are independent.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.linalg.qr(rg.tensor([[3.0], [4.0]])).R.abs()
+        tensor([[5.]])
     """
     x = _checked("qr", x, square=False)
     m, n = x.shape[-2:]
@@ -433,13 +457,24 @@ def eigh(x: Operand, UPLO: str = "L") -> Eigh:
     Args:
         x: (..., n, n); only one triangle is read, and its derivative is that of a symmetric matrix.
         UPLO: which triangle, "L" or "U".
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.linalg.eigh(rg.tensor([[2.0, 0.0], [0.0, 1.0]])).eigenvalues
+        tensor([1., 2.])
     """
     x = _checked("eigh", x)
     return Eigh(*_eigh(x.mT if UPLO.upper() == "U" else x))
 
 
 def eigvalsh(x: Operand, UPLO: str = "L") -> Tensor:
-    """The eigenvalues of symmetric matrices, ascending; see eigh."""
+    """The eigenvalues of symmetric matrices, ascending; see eigh.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.linalg.eigvalsh(rg.tensor([[2.0, 0.0], [0.0, 1.0]]))
+        tensor([1., 2.])
+    """
     return eigh(x, UPLO).eigenvalues
 
 
@@ -447,6 +482,11 @@ def svd(x: Operand, full_matrices: bool = False) -> SVD:
     """x = U @ diag(S) @ Vh: U has min(m, n) orthonormal columns, Vh as many rows, S descends.
 
     With full_matrices U and Vh are square; what it adds has no derivative.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.linalg.svd(rg.tensor([[3.0, 0.0], [0.0, 4.0]])).S
+        tensor([4., 3.])
     """
     u, s, vh = _svd(_checked("svd", x, square=False))
     if full_matrices:
@@ -456,22 +496,46 @@ def svd(x: Operand, full_matrices: bool = False) -> SVD:
 
 
 def svdvals(x: Operand) -> Tensor:
-    """The singular values, descending."""
+    """The singular values, descending.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.linalg.svdvals(rg.tensor([[3.0, 0.0], [0.0, 4.0]]))
+        tensor([4., 3.])
+    """
     return svd(x).S
 
 
 def det(x: Operand) -> Tensor:
-    """The determinant of square matrices; of singular ones it has a first derivative."""
+    """The determinant of square matrices; of singular ones it has a first derivative.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.linalg.det(rg.tensor([[2.0, 0.0], [0.0, 4.0]]))
+        tensor(8.)
+    """
     return _det(_checked("det", x))
 
 
 def slogdet(x: Operand) -> SlogDet:
-    """The sign of the determinant, and the logarithm of its absolute value; (0, -inf) where it is 0."""
+    """The sign of the determinant, and the logarithm of its absolute value; (0, -inf) where it is 0.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.linalg.slogdet(rg.tensor([[-2.0, 0.0], [0.0, 4.0]]))
+        SlogDet(sign=tensor(-1.), logabsdet=tensor(2.0794))
+    """
     return SlogDet(*_slogdet(_checked("slogdet", x)))
 
 
 def logdet(x: Operand) -> Tensor:
-    """The logarithm of the determinant; NaN where it is negative."""
+    """The logarithm of the determinant; NaN where it is negative.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.linalg.logdet(rg.tensor([[2.0, 0.0], [0.0, 4.0]]))
+        tensor(2.0794)
+    """
     sign, log = slogdet(x)
     return where(sign < 0, math.nan, log)
 
@@ -484,6 +548,11 @@ def pinv(x: Operand, rtol: float | None = None) -> Tensor:
         rtol: singular values up to rtol times the largest count as 0; max(m, n) times the dtype's precision for None.
 
     The derivative is that of matrices that keep their rank.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.linalg.pinv(rg.tensor([[2.0], [0.0]]))
+        tensor([[0.5, 0. ]])
     """
     x = _checked("pinv", x, square=False)
     least = max(x.shape[-2:]) * float(np.finfo(x.dtype).eps)
@@ -491,7 +560,13 @@ def pinv(x: Operand, rtol: float | None = None) -> Tensor:
 
 
 def lstsq(a: Operand, b: Operand, rcond: float | None = None) -> Tensor:
-    """The x, (..., n, k), of least squares of a @ x - b, and of least squares itself where there are several."""
+    """The x, (..., n, k), of least squares of a @ x - b, and of least squares itself where there are several.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.linalg.lstsq(rg.tensor([[1.0], [1.0]]), rg.tensor([1.0, 3.0]))
+        tensor([2.])
+    """
     a, b = operands("lstsq", a, b)
     if b.ndim == 1:
         return reshape(lstsq(a, unsqueeze(b, -1), rcond), -1)
@@ -499,7 +574,14 @@ def lstsq(a: Operand, b: Operand, rcond: float | None = None) -> Tensor:
 
 
 def matrix_power(x: Operand, n: int) -> Tensor:
-    """x @ x @ … @ x, n times, of square matrices; of the inverse where n is negative; ones on the diagonal for 0."""
+    """x @ x @ … @ x, n times, of square matrices; of the inverse where n is negative; ones on the diagonal for 0.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.linalg.matrix_power(rg.tensor([[1.0, 1.0], [0.0, 1.0]]), 3)
+        tensor([[1., 3.],
+                [0., 1.]])
+    """
     x = _checked("matrix_power", x)
     if n < 0:
         return matrix_power(inv(x), -n)
@@ -510,7 +592,13 @@ def matrix_power(x: Operand, n: int) -> Tensor:
 
 
 def multi_dot(tensors: Sequence[Operand]) -> Tensor:
-    """The matrix product of several matrices, the first and last of which may be vectors, from left to right."""
+    """The matrix product of several matrices, the first and last of which may be vectors, from left to right.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.linalg.multi_dot([rg.ones(2, 3), rg.ones(3, 4), rg.ones(4)])
+        tensor([12., 12.])
+    """
     y, *rest = tensors
     for t in rest:
         y = matmul(y, t)
@@ -533,6 +621,11 @@ def matrix_norm(x: Operand, ord: float | str = "fro", dim: Sequence[int] = (-2, 
 
     Raises:
         ValueError: an unknown ord.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.linalg.matrix_norm(rg.tensor([[3.0, 0.0], [0.0, 4.0]]))
+        tensor(5.)
     """
     x = floating("matrix_norm", x)
     rows, columns = (normalize_axis("matrix_norm", d, x.ndim) for d in dim)
@@ -556,7 +649,13 @@ def matrix_norm(x: Operand, ord: float | str = "fro", dim: Sequence[int] = (-2, 
 
 def norm(x: Operand, ord: float | str | None = None, dim: Dim = None, keepdim: bool = False) -> Tensor:
     """vector_norm over an axis, matrix_norm over two; over none given, of order 2 for None, all elements are a vector,
-    else they are a vector or a matrix by x's axes."""
+    else they are a vector or a matrix by x's axes.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.linalg.norm(rg.tensor([3.0, 4.0]))
+        tensor(5.)
+    """
     x = floating("norm", x)
     if ord is None:
         return vector_norm(x, 2, dim, keepdim)

@@ -156,7 +156,14 @@ def mse_loss(input: Operand, target: Operand, reduction: str = "mean") -> Tensor
 
 
 def l1_loss(input: Operand, target: Operand, reduction: str = "mean") -> Tensor:
-    """The absolute error |input - target|, with derivative 0 at 0; arguments as in mse_loss."""
+    """The absolute error |input - target|, with derivative 0 at 0; arguments as in mse_loss.
+
+    Example:
+        >>> import retrograd as rg
+        >>> import retrograd.nn.functional as F
+        >>> F.l1_loss(rg.tensor([1.0, 4.0]), rg.tensor([1.0, 2.0]))
+        tensor(1.)
+    """
     return _pointwise("l1_loss", _l1, input, target, reduction)
 
 
@@ -165,6 +172,12 @@ def huber_loss(input: Operand, target: Operand, reduction: str = "mean", delta: 
 
     Raises:
         ValueError: shapes differ, an unknown reduction, or delta is not positive.
+
+    Example:
+        >>> import retrograd as rg
+        >>> import retrograd.nn.functional as F
+        >>> F.huber_loss(rg.tensor([1.0, 4.0]), rg.tensor([1.0, 2.0]))
+        tensor(0.75)
     """
     if not delta > 0:
         raise ValueError(f"huber_loss: delta is {delta}, expected a positive number")
@@ -176,6 +189,12 @@ def smooth_l1_loss(input: Operand, target: Operand, reduction: str = "mean", bet
 
     Raises:
         ValueError: shapes differ, an unknown reduction, or beta is negative.
+
+    Example:
+        >>> import retrograd as rg
+        >>> import retrograd.nn.functional as F
+        >>> F.smooth_l1_loss(rg.tensor([1.0, 4.0]), rg.tensor([1.0, 2.0]))
+        tensor(0.75)
     """
     if not beta >= 0:
         raise ValueError(f"smooth_l1_loss: beta is {beta}, expected 0 or more")
@@ -203,6 +222,12 @@ def binary_cross_entropy(
 
     Raises:
         ValueError: shapes differ, or an unknown reduction.
+
+    Example:
+        >>> import retrograd as rg
+        >>> import retrograd.nn.functional as F
+        >>> F.binary_cross_entropy(rg.tensor([0.5, 0.9]), rg.tensor([0.0, 1.0]))
+        tensor(0.3993)
     """
     name = "binary_cross_entropy"
     check_reduction(name, reduction)
@@ -232,6 +257,12 @@ def binary_cross_entropy_with_logits(
 
     Raises:
         ValueError: shapes differ, or an unknown reduction.
+
+    Example:
+        >>> import retrograd as rg
+        >>> import retrograd.nn.functional as F
+        >>> F.binary_cross_entropy_with_logits(rg.tensor([0.0, 2.0]), rg.tensor([0.0, 1.0]))
+        tensor(0.41)
     """
     name = "binary_cross_entropy_with_logits"
     if weight is None and pos_weight is None:
@@ -295,6 +326,12 @@ def cross_entropy(
     Raises:
         ValueError: shapes do not fit, an unknown reduction, smoothing out of range.
         IndexError: a class index is out of range. TypeError: the target is neither integer nor floating.
+
+    Example:
+        >>> import retrograd as rg
+        >>> import retrograd.nn.functional as F
+        >>> F.cross_entropy(rg.tensor([[0.0, 2.0], [1.0, 0.0]]), rg.tensor([1, 0]))
+        tensor(0.2201)
     """
     name = "cross_entropy"
     check_reduction(name, reduction)
@@ -387,6 +424,12 @@ def nll_loss(
     Raises:
         ValueError: shapes do not fit, or an unknown reduction. IndexError: a class index is out of range.
         TypeError: the target is not integer.
+
+    Example:
+        >>> import retrograd as rg
+        >>> import retrograd.nn.functional as F
+        >>> F.nll_loss(rg.tensor([[0.0, 2.0], [1.0, 0.0]]).log_softmax(1), rg.tensor([1, 0]))
+        tensor(0.2201)
     """
     name = "nll_loss"
     check_reduction(name, reduction)

@@ -38,6 +38,12 @@ def layer_norm(
 
     Raises:
         ValueError: the shapes do not fit.
+
+    Example:
+        >>> import retrograd as rg
+        >>> import retrograd.nn.functional as F
+        >>> F.layer_norm(rg.tensor([[1.0, 3.0]]), (2,))
+        tensor([[-1.,  1.]])
     """
     x = floating("layer_norm", input)
     shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
@@ -71,6 +77,13 @@ def batch_norm(
 
     Raises:
         ValueError: the input has fewer than two axes, or a batch whose own mean is used has one value a feature.
+
+    Example:
+        >>> import retrograd as rg
+        >>> import retrograd.nn.functional as F
+        >>> F.batch_norm(rg.tensor([[1.0], [3.0]]), None, None, training=True)
+        tensor([[-1.],
+                [ 1.]])
     """
     x = floating("batch_norm", input)
     if x.ndim < 2:
@@ -94,6 +107,13 @@ def batch_norm(
 
 
 def normalize(input: Operand, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
-    """x over its norm of order p along an axis, or over eps where that is larger."""
+    """x over its norm of order p along an axis, or over eps where that is larger.
+
+    Example:
+        >>> import retrograd as rg
+        >>> import retrograd.nn.functional as F
+        >>> F.normalize(rg.tensor([[3.0, 4.0]]))
+        tensor([[0.6, 0.8]])
+    """
     x = floating("normalize", input)
     return x / clamp(vector_norm(x, p, dim, keepdim=True), min=eps)

@@ -207,6 +207,11 @@ def matmul(a: Operand, b: Operand) -> Tensor:
 
     Raises:
         ValueError: an operand has no axes, inner sizes differ, or leading axes do not broadcast.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.matmul(rg.tensor([[1.0, 2.0], [3.0, 4.0]]), rg.tensor([1.0, 10.0]))
+        tensor([21., 43.])
     """
     if isinstance(a, Tensor) and isinstance(b, Tensor):
         left, right = a.array, b.array
@@ -257,6 +262,12 @@ def linear(
 
     Raises:
         ValueError: shapes do not fit, an unknown activation, or a sharpness that is not positive.
+
+    Example:
+        >>> import retrograd as rg
+        >>> import retrograd.nn.functional as F
+        >>> F.linear(rg.tensor([[1.0, -2.0]]), rg.tensor([[1.0, 1.0], [1.0, 0.0]]), activation="relu")
+        tensor([[0., 1.]])
     """
     given = (input, weight) if bias is None else (input, weight, bias)
     x, w, *rest = operands("linear", *given)

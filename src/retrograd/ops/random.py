@@ -69,6 +69,14 @@ def manual_seed(seed: int) -> Generator:
 
     Raises:
         ValueError: the seed is not in [0, 2**64).
+
+    Example:
+        >>> import retrograd as rg
+        >>> _ = rg.manual_seed(0)
+        >>> a = rg.rand(2)
+        >>> _ = rg.manual_seed(0)
+        >>> rg.equal(a, rg.rand(2))
+        tensor([ True,  True])
     """
     return default_generator.manual_seed(seed)
 
@@ -99,24 +107,48 @@ def normal(n: int, dtype: Any, generator: Generator | None = None) -> Array:
 
 
 def rand(*shape: Any, dtype: Any = None, requires_grad: bool = False, generator: Generator | None = None) -> Tensor:
-    """Uniform numbers in [0, 1), of a shape given as sizes or one tuple."""
+    """Uniform numbers in [0, 1), of a shape given as sizes or one tuple.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.rand(2, 3).shape
+        (2, 3)
+    """
     sizes = _shape(shape)
     return _made(state.kernels.reshape(uniform(math.prod(sizes), _dtype(dtype), generator), sizes), requires_grad)
 
 
 def randn(*shape: Any, dtype: Any = None, requires_grad: bool = False, generator: Generator | None = None) -> Tensor:
-    """Standard normal numbers, of a shape given as sizes or one tuple."""
+    """Standard normal numbers, of a shape given as sizes or one tuple.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.randn(2, 3).shape
+        (2, 3)
+    """
     sizes = _shape(shape)
     return _made(state.kernels.reshape(normal(math.prod(sizes), _dtype(dtype), generator), sizes), requires_grad)
 
 
 def rand_like(x: Tensor, requires_grad: bool = False) -> Tensor:
-    """Uniform numbers in [0, 1), of x's shape and dtype."""
+    """Uniform numbers in [0, 1), of x's shape and dtype.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.rand_like(rg.ones(2, 3)).shape
+        (2, 3)
+    """
     return rand(x.shape, dtype=x.dtype, requires_grad=requires_grad)
 
 
 def randn_like(x: Tensor, requires_grad: bool = False) -> Tensor:
-    """Standard normal numbers, of x's shape and dtype."""
+    """Standard normal numbers, of x's shape and dtype.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.randn_like(rg.ones(2, 3)).shape
+        (2, 3)
+    """
     return randn(x.shape, dtype=x.dtype, requires_grad=requires_grad)
 
 
@@ -125,6 +157,11 @@ def randint(low: int, high: int, shape: Any, generator: Generator | None = None)
 
     Raises:
         ValueError: the range is empty, or reaches beyond 2**53.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.randint(0, 10, (2, 3)).shape
+        (2, 3)
     """
     if not -(2**53) <= low < high <= 2**53:
         raise ValueError(f"randint: expected low < high within 2**53 of 0, got {low} and {high}")
@@ -140,7 +177,13 @@ def permutation(n: int, generator: Generator | None = None) -> Array:
 
 
 def randperm(n: int, generator: Generator | None = None) -> Tensor:
-    """0 to n-1 in random order, as int64."""
+    """0 to n-1 in random order, as int64.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.randperm(4).sort().values
+        tensor([0, 1, 2, 3])
+    """
     return Tensor(permutation(n, generator))
 
 
@@ -169,6 +212,12 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, generator: Gen
 
     Raises:
         ValueError: p is not in [0, 1].
+
+    Example:
+        >>> import retrograd as rg
+        >>> import retrograd.nn.functional as F
+        >>> F.dropout(rg.ones(3), p=0.5, training=False)
+        tensor([1., 1., 1.])
     """
     if not 0 <= p <= 1:
         raise ValueError(f"dropout: p is {p}, expected a probability in [0, 1]")

@@ -149,6 +149,11 @@ def sum(x: Operand, dim: Dim = None, keepdim: bool = False) -> Tensor:
         x: any shape.
         dim: an axis, a tuple of axes, or None.
         keepdim: keep the reduced axes, with size one.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.sum(rg.tensor([[1.0, 2.0], [3.0, 5.0]]), 0)
+        tensor([4., 7.])
     """
     x = as_tensor_operand("sum", x)
     return _sum(x, axes=normalize_axes("sum", dim, x.ndim), keepdim=keepdim)
@@ -156,7 +161,13 @@ def sum(x: Operand, dim: Dim = None, keepdim: bool = False) -> Tensor:
 
 @method
 def mean(x: Operand, dim: Dim = None, keepdim: bool = False) -> Tensor:
-    """The mean over the axes `dim`; NaN over none. Arguments as in sum."""
+    """The mean over the axes `dim`; NaN over none. Arguments as in sum.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.mean(rg.tensor([[1.0, 2.0], [3.0, 5.0]]), 0)
+        tensor([2. , 3.5])
+    """
     x = floating("mean", x)
     axes = normalize_axes("mean", dim, x.ndim)
     count = _count(x, axes)
@@ -171,6 +182,11 @@ def var(
 
     correction=1 gives the unbiased estimate of a sample's population, 0 the variance of the sample itself;
     `unbiased`, True or False, is another word for them.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.var(rg.tensor([[1.0, 2.0], [3.0, 5.0]]), 0)
+        tensor([2. , 4.5])
     """
     x = floating("var", x)
     if unbiased is not None:
@@ -185,7 +201,13 @@ def var(
 def std(
     x: Operand, dim: Dim = None, correction: float = 1, keepdim: bool = False, unbiased: bool | None = None
 ) -> Tensor:
-    """The square root of var, with derivative 0 at a deviation of 0."""
+    """The square root of var, with derivative 0 at a deviation of 0.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.std(rg.tensor([[1.0, 2.0], [3.0, 5.0]]), 0)
+        tensor([1.4142, 2.1213])
+    """
     v = var(x, dim, correction, keepdim, unbiased)
     flat = v == 0
     return where(flat, 0.0, _root(where(flat, 1.0, v)))
@@ -210,6 +232,11 @@ def amax(x: Operand, dim: Dim = None, keepdim: bool = False) -> Tensor:
 
     Raises:
         ValueError: there is no element.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.amax(rg.tensor([[1.0, 2.0], [3.0, 5.0]]), 0)
+        tensor([3., 5.])
     """
     return _extremum("amax", _amax, x, dim, keepdim)
 
@@ -220,6 +247,11 @@ def amin(x: Operand, dim: Dim = None, keepdim: bool = False) -> Tensor:
 
     Raises:
         ValueError: there is no element.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.amin(rg.tensor([[1.0, 2.0], [3.0, 5.0]]), 0)
+        tensor([1., 2.])
     """
     return _extremum("amin", _amin, x, dim, keepdim)
 
@@ -230,6 +262,11 @@ def argmax(x: Operand, dim: Dim = None, keepdim: bool = False) -> Tensor:
 
     Raises:
         ValueError: there is no element.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.argmax(rg.tensor([[1.0, 2.0], [3.0, 5.0]]), 0)
+        tensor([1, 1])
     """
     return _extremum("argmax", _argmax, x, dim, keepdim)
 
@@ -240,27 +277,50 @@ def argmin(x: Operand, dim: Dim = None, keepdim: bool = False) -> Tensor:
 
     Raises:
         ValueError: there is no element.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.argmin(rg.tensor([[1.0, 2.0], [3.0, 5.0]]), 0)
+        tensor([0, 0])
     """
     return _extremum("argmin", _argmin, x, dim, keepdim)
 
 
 @method
 def all(x: Operand, dim: Dim = None, keepdim: bool = False) -> Tensor:
-    """Whether every element over the axes `dim` is true."""
+    """Whether every element over the axes `dim` is true.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.all(rg.tensor([[True, False], [True, True]]), 0)
+        tensor([ True, False])
+    """
     x = as_tensor_operand("all", x)
     return _all(x, axes=normalize_axes("all", dim, x.ndim), keepdim=keepdim)
 
 
 @method
 def any(x: Operand, dim: Dim = None, keepdim: bool = False) -> Tensor:
-    """Whether some element over the axes `dim` is true."""
+    """Whether some element over the axes `dim` is true.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.any(rg.tensor([[True, False], [True, True]]), 0)
+        tensor([ True,  True])
+    """
     x = as_tensor_operand("any", x)
     return _any(x, axes=normalize_axes("any", dim, x.ndim), keepdim=keepdim)
 
 
 @method
 def logsumexp(x: Operand, dim: Dim = None, keepdim: bool = False) -> Tensor:
-    """log(sum(exp(x))) over the axes `dim`, without overflow; -inf over no elements."""
+    """log(sum(exp(x))) over the axes `dim`, without overflow; -inf over no elements.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.logsumexp(rg.tensor([[1.0, 2.0], [3.0, 5.0]]), 0)
+        tensor([3.1269, 5.0486])
+    """
     x = floating("logsumexp", x)
     return _logsumexp(x, axes=normalize_axes("logsumexp", dim, x.ndim), keepdim=keepdim)
 
@@ -281,11 +341,25 @@ def _along(name: str, op: Op, x: Operand, dim: Dim) -> Tensor:
 
 @method
 def softmax(x: Operand, dim: Dim = -1) -> Tensor:
-    """exp(x) over its sum along the axes `dim`, without overflow."""
+    """exp(x) over its sum along the axes `dim`, without overflow.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.softmax(rg.tensor([[1.0, 2.0], [3.0, 5.0]]), 0)
+        tensor([[0.1192, 0.0474],
+                [0.8808, 0.9526]])
+    """
     return _along("softmax", _softmax, x, dim)
 
 
 @method
 def log_softmax(x: Operand, dim: Dim = -1) -> Tensor:
-    """x - logsumexp(x) along the axes `dim`, without overflow."""
+    """x - logsumexp(x) along the axes `dim`, without overflow.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.log_softmax(rg.tensor([[1.0, 2.0], [3.0, 5.0]]), 0)
+        tensor([[-2.1269, -3.0486],
+                [-0.1269, -0.0486]])
+    """
     return _along("log_softmax", _log_softmax, x, dim)

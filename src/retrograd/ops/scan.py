@@ -72,13 +72,25 @@ def _scanned(name: str, x: Tensor, dim: int, combine: Callable[[Tensor, Tensor],
 
 @method
 def cumprod(x: Operand, dim: int) -> Tensor:
-    """The products along an axis up to and with each element. Integers and booleans multiply as int64."""
+    """The products along an axis up to and with each element. Integers and booleans multiply as int64.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.cumprod(rg.tensor([1.0, 2.0, 3.0]), 0)
+        tensor([1., 2., 6.])
+    """
     return _scanned("cumprod", _counted("cumprod", x), dim, lambda a, b: a * b)
 
 
 @method
 def logcumsumexp(x: Operand, dim: int) -> Tensor:
-    """log(cumsum(exp(x))) along an axis, without overflow."""
+    """log(cumsum(exp(x))) along an axis, without overflow.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.logcumsumexp(rg.zeros(3), 0).exp()
+        tensor([1., 2., 3.])
+    """
     return _scanned("logcumsumexp", floating("logcumsumexp", x), dim, logaddexp)
 
 
@@ -117,7 +129,13 @@ def prod(x: Operand, dim: Dim = None, keepdim: bool = False) -> Tensor:
 
 @method
 def diff(x: Operand, n: int = 1, dim: int = -1, prepend: Tensor | None = None, append: Tensor | None = None) -> Tensor:
-    """The differences of neighbours along an axis, n times over, of x with `prepend` before and `append` after it."""
+    """The differences of neighbours along an axis, n times over, of x with `prepend` before and `append` after it.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.diff(rg.tensor([1.0, 3.0, 6.0]))
+        tensor([2., 3.])
+    """
     x = as_tensor_operand("diff", x)
     if n == 0:
         return x

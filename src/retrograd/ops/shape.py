@@ -121,6 +121,12 @@ def reshape(x: Tensor, *shape: Any) -> Tensor:
 
     Raises:
         ValueError: the number of elements differs.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.reshape(rg.arange(4), 2, -1)
+        tensor([[0, 1],
+                [2, 3]])
     """
     x = as_tensor_operand("reshape", x)
     asked = _sizes(shape)
@@ -137,6 +143,12 @@ def view(x: Tensor, *shape: Any) -> Tensor:
 
     Raises:
         ValueError: the number of elements differs, or x's strides cannot express the shape.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.view(rg.arange(4), 2, 2)
+        tensor([[0, 1],
+                [2, 3]])
     """
     result = reshape(x, *shape)
     if x.size and not state.kernels.share(result.array, x.array):
@@ -146,7 +158,13 @@ def view(x: Tensor, *shape: Any) -> Tensor:
 
 @method
 def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
-    """The axes from start_dim to end_dim (inclusive) joined into one."""
+    """The axes from start_dim to end_dim (inclusive) joined into one.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.flatten(rg.ones(2, 3, 4), 1).shape
+        (2, 12)
+    """
     x = as_tensor_operand("flatten", x)
     if x.ndim == 0:
         return reshape(x, 1)
@@ -162,6 +180,11 @@ def permute(x: Tensor, *dims: Any) -> Tensor:
 
     Raises:
         ValueError: dims does not name each axis once.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.permute(rg.ones(2, 3, 4), 2, 0, 1).shape
+        (4, 2, 3)
     """
     x = as_tensor_operand("permute", x)
     axes = tuple(normalize_axis("permute", d, x.ndim) for d in _sizes(dims))
@@ -172,7 +195,13 @@ def permute(x: Tensor, *dims: Any) -> Tensor:
 
 @method
 def transpose(x: Tensor, dim0: int, dim1: int) -> Tensor:
-    """x with two axes exchanged: a view."""
+    """x with two axes exchanged: a view.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.transpose(rg.ones(2, 3, 4), 0, 2).shape
+        (4, 3, 2)
+    """
     x = as_tensor_operand("transpose", x)
     axes = list(range(x.ndim))
     a, b = normalize_axis("transpose", dim0, x.ndim), normalize_axis("transpose", dim1, x.ndim)
@@ -191,6 +220,12 @@ def t(x: Tensor) -> Tensor:
 
     Raises:
         ValueError: x has more than two axes.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.t(rg.tensor([[1, 2], [3, 4]]))
+        tensor([[1, 3],
+                [2, 4]])
     """
     if x.ndim > 2:
         raise ValueError(f"t: shape {x.shape} has {x.ndim} axes, expected at most 2; transpose() takes two of them")
@@ -239,7 +274,13 @@ def cpu(x: Tensor) -> Tensor:
 
 @method
 def squeeze(x: Tensor, dim: int | tuple[int, ...] | None = None) -> Tensor:
-    """x without the axes of size one, or those of them that dim names: a view."""
+    """x without the axes of size one, or those of them that dim names: a view.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.squeeze(rg.ones(1, 2, 1)).shape
+        (2,)
+    """
     x = as_tensor_operand("squeeze", x)
     axes = normalize_axes("squeeze", dim, x.ndim)
     return _reshape(x, shape=tuple(n for i, n in enumerate(x.shape) if n != 1 or i not in axes))
@@ -247,7 +288,13 @@ def squeeze(x: Tensor, dim: int | tuple[int, ...] | None = None) -> Tensor:
 
 @method
 def unsqueeze(x: Tensor, dim: int) -> Tensor:
-    """x with a new axis of size one at dim: a view."""
+    """x with a new axis of size one at dim: a view.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.unsqueeze(rg.ones(2), 0).shape
+        (1, 2)
+    """
     x = as_tensor_operand("unsqueeze", x)
     axis = normalize_axis("unsqueeze", dim, x.ndim + 1)
     return _reshape(x, shape=(*x.shape[:axis], 1, *x.shape[axis:]))
@@ -259,6 +306,12 @@ def broadcast_to(x: Tensor, shape: Shape) -> Tensor:
 
     Raises:
         ValueError: x's shape does not broadcast to shape.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.broadcast_to(rg.tensor([1, 2]), (2, 2))
+        tensor([[1, 2],
+                [1, 2]])
     """
     x = as_tensor_operand("broadcast_to", x)
     shape = tuple(shape)
@@ -270,7 +323,14 @@ def broadcast_to(x: Tensor, shape: Shape) -> Tensor:
 
 @method
 def expand(x: Tensor, *shape: Any) -> Tensor:
-    """broadcast_to with sizes as arguments, -1 leaving a size as it is."""
+    """broadcast_to with sizes as arguments, -1 leaving a size as it is.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.expand(rg.tensor([[1], [2]]), 2, 2)
+        tensor([[1, 1],
+                [2, 2]])
+    """
     x = as_tensor_operand("expand", x)
     asked = _sizes(shape)
     lead = len(asked) - x.ndim
@@ -278,7 +338,13 @@ def expand(x: Tensor, *shape: Any) -> Tensor:
 
 
 def broadcast_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """The tensors, each broadcast to the shape that they have together."""
+    """The tensors, each broadcast to the shape that they have together.
+
+    Example:
+        >>> import retrograd as rg
+        >>> [t.shape for t in rg.broadcast_tensors(rg.ones(2, 1), rg.ones(3))]
+        [(2, 3), (2, 3)]
+    """
     tensors = tuple(as_tensor_operand("broadcast_tensors", t) for t in tensors)
     shape = broadcast_shape("broadcast_tensors", *(t.array for t in tensors))
     return tuple(broadcast_to(t, shape) for t in tensors)
@@ -289,6 +355,11 @@ def concatenate(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 
     Raises:
         ValueError: there is none, or sizes differ in another axis than dim.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.concatenate([rg.tensor([1, 2]), rg.tensor([3])])
+        tensor([1, 2, 3])
     """
     if not tensors:
         raise ValueError("concatenate: expected at least one tensor")
@@ -311,6 +382,12 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 
     Raises:
         ValueError: there is none, or shapes differ.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.stack([rg.tensor([1, 2]), rg.tensor([3, 4])])
+        tensor([[1, 2],
+                [3, 4]])
     """
     parts = [as_tensor_operand("stack", t) for t in tensors]
     if len({t.shape for t in parts}) != 1:
@@ -324,6 +401,11 @@ def split(x: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) 
 
     Raises:
         ValueError: the sizes do not add up to the axis, or the size is not positive.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.split(rg.tensor([1, 2, 3]), 2)
+        (tensor([1, 2]), tensor([3]))
     """
     x = as_tensor_operand("split", x)
     axis = normalize_axis("split", dim, x.ndim)
@@ -345,7 +427,13 @@ def split(x: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) 
 
 @method
 def chunk(x: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
-    """x in `chunks` pieces along an axis, of equal size but for the last."""
+    """x in `chunks` pieces along an axis, of equal size but for the last.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.chunk(rg.tensor([1, 2, 3]), 2)
+        (tensor([1, 2]), tensor([3]))
+    """
     axis = normalize_axis("chunk", dim, x.ndim)
     if chunks < 1:
         raise ValueError(f"chunk: {chunks} chunks is not positive")

@@ -37,7 +37,13 @@ _argsort = ArgSort()
 
 @method
 def argsort(x: Operand, dim: int = -1, descending: bool = False) -> Tensor:
-    """The indices along an axis that put x in order, as int64; equal elements stay in order, NaN is the largest."""
+    """The indices along an axis that put x in order, as int64; equal elements stay in order, NaN is the largest.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.argsort(rg.tensor([3.0, 1.0, 2.0]))
+        tensor([1, 2, 0])
+    """
     x = as_tensor_operand("argsort", x)
     if x.ndim == 0:
         return reshape(argsort(reshape(x, 1), dim), ())
@@ -64,6 +70,11 @@ def topk(x: Operand, k: int, dim: int = -1, largest: bool = True) -> Ordered:
 
     Raises:
         ValueError: there are fewer than k.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.topk(rg.tensor([3.0, 1.0, 2.0]), 2).values
+        tensor([3., 2.])
     """
     x = as_tensor_operand("topk", x)
     if x.ndim == 0:
@@ -81,6 +92,11 @@ def kthvalue(x: Operand, k: int, dim: int = -1, keepdim: bool = False) -> Ordere
 
     Raises:
         ValueError: there are fewer than k.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.kthvalue(rg.tensor([3.0, 1.0, 2.0]), 2).values
+        tensor(2.)
     """
     x = as_tensor_operand("kthvalue", x)
     if x.ndim == 0:
@@ -160,5 +176,11 @@ def max(x: Operand, dim: int | Operand | None = None, keepdim: bool = False) -> 
 
 @method
 def min(x: Operand, dim: int | Operand | None = None, keepdim: bool = False) -> Any:
-    """The smallest element; along an axis also where it stands; or, of two tensors, minimum(). As max()."""
+    """The smallest element; along an axis also where it stands; or, of two tensors, minimum(). As max().
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.min(rg.tensor([[3.0, 1.0], [2.0, 4.0]]), 1).values
+        tensor([1., 2.])
+    """
     return _extremum("min", x, dim, keepdim)

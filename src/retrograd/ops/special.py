@@ -41,7 +41,13 @@ _polygamma, _sinc = Derivative("polygamma"), Derivative("sinc")
 
 @method
 def digamma(x: Operand) -> Tensor:
-    """The derivative of lgamma; NaN at -1, -2 and so on."""
+    """The derivative of lgamma; NaN at -1, -2 and so on.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.digamma(rg.tensor([1.0, 2.0]))
+        tensor([-0.5772,  0.4228])
+    """
     return _polygamma(floating("digamma", x), n=0)
 
 
@@ -50,6 +56,11 @@ def polygamma(n: int, x: Operand) -> Tensor:
 
     Raises:
         ValueError: n is negative.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.polygamma(1, rg.tensor([1.0, 2.0]))
+        tensor([1.6449, 0.6449])
     """
     if n < 0:
         raise ValueError(f"polygamma: n is {n}, expected a whole number >= 0")
@@ -58,5 +69,11 @@ def polygamma(n: int, x: Operand) -> Tensor:
 
 @method
 def sinc(x: Operand) -> Tensor:
-    """sin(pi x) / (pi x), and 1 at 0, smoothly."""
+    """sin(pi x) / (pi x), and 1 at 0, smoothly.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.sinc(rg.tensor([0.0, 0.5, 1.0]))
+        tensor([1.0000e+00, 6.3662e-01, 3.8982e-17])
+    """
     return _sinc(floating("sinc", x), n=0)
