@@ -201,7 +201,7 @@ def test_what_was_carried_along_has_no_history_afterwards() -> None:
         return x
 
     rg.jvp(f, (f64(1.0),), (f64(1.0),))
-    with pytest.raises(RuntimeError, match=r"Exp ran in a function that rg\.jvp differentiated"):
+    with pytest.raises(RuntimeError, match=r"exp ran in a function that rg\.jvp differentiated"):
         kept[0].backward()
 
 
@@ -599,28 +599,28 @@ def test_anomalies_name_op_layer_and_line(backend: str) -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.Tanh(), LogOfNothing()))
     with rg.detect_anomaly():
         (x * 2).exp().sum().backward()
-        with raises_anomaly(r"forward: Log of \(1, 2\) gave 2 infinite of 2, first at \[0, 0\]; in layer 1\.1 "):
+        with raises_anomaly(r"forward: log of \(1, 2\) gave 2 infinite of 2, first at \[0, 0\]; in layer 1\.1 "):
             model(rg.ones(1, 2))
         with raises_anomaly(r"\(LogOfNothing\) of Sequential, at .*test_autograd.py:\d+: return rg\.log\(x - x\)"):
             model(rg.ones(1, 2))
         with raises_anomaly(
-            r"Multiply of \(2,\), \(\) gave 1 NaN of 2, first at \[1\]; .*; operand 0 came in with 1 NaN"
+            r"multiply of \(2,\), \(\) gave 1 NaN of 2, first at \[1\]; .*; operand 0 came in with 1 NaN"
         ):
             f64(1.0, np.nan) * 2
         y = x.sqrt()  # the line at fault
         for create_graph in (False, True):
             with raises_anomaly(
-                r"backward: <Sqrt of \(2,\)> .*operand 0 1 infinite .*first at \[1\]; the op was at .*fault"
+                r"backward: <sqrt of \(2,\)> .*operand 0 1 infinite .*first at \[1\]; the op was at .*fault"
             ):
                 y.sum().backward(retain_graph=True, create_graph=create_graph)
-        with raises_anomaly("<Sqrt of"):
+        with raises_anomaly("<sqrt of"):
             rg.grad(lambda x: x.sqrt().sum())(x)
-        with raises_anomaly(r"forward mode: <Sqrt of \(2,\)> gave the tangent of output 0 1 infinite .*first at \[1\]"):
+        with raises_anomaly(r"forward mode: <sqrt of \(2,\)> gave the tangent of output 0 1 infinite .*first at \[1\]"):
             rg.jvp(rg.sqrt, (x.detach(),), (f64(1.0, 1.0),))
     assert x.grad.tolist() == [2 * np.exp(2), 2]
     with rg.detect_anomaly(infinite=False):
         assert rg.log(f64(0.0)).item() == -np.inf
-        with raises_anomaly("Log of .* 1 NaN"):
+        with raises_anomaly("log of .* 1 NaN"):
             rg.log(f64(-1.0))
     rg.log(f64(-1.0))
 
@@ -635,7 +635,7 @@ def test_anomalies_in_compiled_steps_are_found_op_by_op() -> None:
         return loss
 
     assert step(f64(1.0)).item() == 0
-    with rg.detect_anomaly(), raises_anomaly(r"forward: Log .*at .*loss = \(w \* x\)\.log"):
+    with rg.detect_anomaly(), raises_anomaly(r"forward: log .*at .*loss = \(w \* x\)\.log"):
         step(f64(0.0))
 
 
@@ -1035,7 +1035,7 @@ def test_errors_say_what_is_possible(refusal: Refusal) -> None:
 def test_an_op_without_a_forward_rule_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     op = type(rg.exp(leaf(1.0)).grad_fn.op)
     monkeypatch.setattr(op, "jvp", rg.ops.rule.Op.jvp)
-    with pytest.raises(NotImplementedError, match=r"jvp: Exp has no rule for forward mode; reverse mode .* has"):
+    with pytest.raises(NotImplementedError, match=r"jvp: exp has no rule for forward mode; reverse mode .* has"):
         rg.jvp(rg.exp, (X,), (X,))
 
 

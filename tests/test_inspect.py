@@ -392,6 +392,32 @@ def test_layers_are_found_however_they_are_written() -> None:
     assert sum(layer.responsibility for layer in report.layers) == pytest.approx(1)
 
 
+@pytest.mark.parametrize("way", ["report", "eager", "compiled"])
+def test_histograms_have_the_values_and_signals_of_every_layer(backend: str, way: str) -> None:
+    """Without an activation, with one whose derivative reads its input, in several ops, and the last one."""
+    model = nn.Sequential(
+        nn.Linear(4, 6), nn.Linear(6, 5), nn.GELU(), nn.Linear(5, 5), nn.LayerNorm(5), nn.ReLU(), nn.Linear(5, 3)
+    )
+    x, y = batch(8)
+    expected, value, path = {}, rg.tensor(x), ""
+    for name, module in model.named_children():
+        value = module(value)
+        path = name if list(module.parameters()) else path  # an activation belongs to the layer before it
+        expected[path] = value.detach().numpy().ravel()
+    if way == "report":
+        report = inspect.report(model, F.cross_entropy(model(rg.tensor(x)), rg.tensor(y)), histograms=True)
+    else:
+        with inspect.watch(model, histograms=True) as watch:
+            training(model, way == "compiled")(rg.tensor(x), rg.tensor(y))
+        report = watch.report()
+    for layer in report.layers:
+        np.testing.assert_allclose(layer.activations, expected[layer.path], rtol=1e-5, atol=1e-6)
+        assert layer.signals.size == layer.activations.size
+        assert layer.units.sum() == pytest.approx(np.abs(layer.signals).sum(), rel=1e-5)
+    assert report["4"].dead is not None
+    assert report["4"].saturated is None
+
+
 def test_a_report_after_backward_reads_the_gradients() -> None:
     model = network()
     x, y = batch()

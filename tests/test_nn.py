@@ -263,8 +263,8 @@ FUSED = {
     "linear_gelu_tanh": nn.GELU("tanh"),
     "linear_silu": nn.SiLU(),
     "linear_softplus": nn.Softplus(2.0),
-    "Where": nn.LeakyReLU(-0.5),  # whose output does not tell the sign of its input
-    "Where ": nn.Softplus(threshold=1.0),
+    "where": nn.LeakyReLU(-0.5),  # whose output does not tell the sign of its input
+    "where ": nn.Softplus(threshold=1.0),
 }
 
 

@@ -37,7 +37,7 @@ class detect_anomaly:
         >>> with rg.detect_anomaly():
         ...     x.sqrt().sum().backward()  # doctest: +ELLIPSIS
         Traceback (most recent call last):
-        FloatingPointError: backward: <Sqrt of (2,)> gave the gradient of operand 0 1 infinite of 2, first at [1]; ...
+        FloatingPointError: backward: <sqrt of (2,)> gave the gradient of operand 0 1 infinite of 2, first at [1]; ...
     """
 
     def __init__(self, infinite: bool = True) -> None:

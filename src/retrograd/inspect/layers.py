@@ -13,6 +13,7 @@ from ..kernels.spec import Array
 from ..nn.module import Module
 from ..nn.parameter import Parameter
 from ..ops.activation import Activation
+from ..ops.elementwise import Add, Multiply
 from ..ops.product import Linear
 from ..ops.rule import OUTPUT
 from ..tape import FREED, Node
@@ -67,10 +68,10 @@ def layers_in(model: Module, results: Iterable[Tensor]) -> list[Layer]:
     owner = {p: layer for layer in layers for p in layer.parameters.values()}
     nodes = nodes_of(results)
     readers: dict[Place, list[Node]] = {}
-    made: dict[Node, list[Layer]] = {}  # what is calculated from parameters alone, such as a transposed weight
-    calls: list[tuple[Layer, Node, list[Any], tuple[int, ...]]] = []
+    made: dict[Node, set[Parameter]] = {}  # what is calculated from parameters alone, such as a transposed weight
+    spans: dict[str, list[_Span]] = {layer.path: [] for layer in layers}
     for node in nodes:
-        owners: list[Layer] = []
+        own: set[Parameter] = set()
         data: list[Any] = []
         shape: tuple[int, ...] | None = None
         for where, operand_shape in zip(node.inputs, node.shapes, strict=True):
@@ -79,20 +80,90 @@ def layers_in(model: Module, results: Iterable[Tensor]) -> list[Layer]:
             if type(where) is tuple:
                 readers.setdefault(where, []).append(node)
             if isinstance(where, Tensor) and where in owner:
-                owners.append(owner[where])  # type: ignore[index]
+                own.add(where)  # type: ignore[arg-type]
             elif type(where) is tuple and where[0] in made:
-                owners += made[where[0]]
+                own |= made[where[0]]
             else:
                 data.append(where)
                 shape = shape or operand_shape
-        unique = list({layer.path: layer for layer in owners}.values())
-        if unique and shape is None:
-            made[node] = unique
-        elif unique:
-            calls += [(layer, node, data, shape) for layer in unique]
-    for layer, node, data, shape in calls:
-        layer.calls.append(_call(node, [d for d in data if d is not None], shape, readers))
+        if own and shape is None:
+            made[node] = own
+        elif own:
+            for path in dict.fromkeys(layer.path for layer in layers for p in layer.parameters.values() if p in own):
+                _extend(spans[path], node, data, shape, {p for p in own if owner[p].path == path})
+    for layer in layers:
+        for span in spans[layer.path]:
+            layer.calls.append(_call(span.node, [d for d in span.data if d is not None], span.shape, readers))
     return sorted(layers, key=lambda layer: layer.calls[-1].output[0].order if layer.calls else -1)
+
+
+class _Span:
+    """The nodes of one call of a layer: one node, or several that take its parameters one after the other.
+
+    Attributes:
+        node: the last one; data: what they take beside parameters, from other nodes; shape: of the first of that.
+        parameters: those that they take.
+    """
+
+    def __init__(self, node: Node, data: list[Any], shape: tuple[int, ...], parameters: set[Parameter]) -> None:
+        self.node = node
+        self.data = data
+        self.shape = shape
+        self.parameters = parameters
+
+
+def _extend(spans: list[_Span], node: Node, data: list[Any], shape: Any, parameters: set[Parameter]) -> None:
+    """Add a node to the layer's latest call, whose result it reads, or as another call of the same parameters."""
+    if spans and (spans[-1].node, 0) in data and spans[-1].parameters.isdisjoint(parameters):
+        span = spans[-1]
+        span.data += [d for d in data if d != (span.node, 0)]
+        span.parameters |= parameters
+        span.node = node
+    else:
+        spans.append(_Span(node, data, shape, parameters))
+
+
+def values_of(layers: Iterable[Layer], results: Iterable[Tensor]) -> dict[Place, Tensor]:
+    """What is known of the values of a graph whose sweep is still to come: the results, what a node saved for its vjp,
+    and what the layers' own nodes make of these, worked out again."""
+    results = list(results)
+    known = {t.edge: t for t in results if t.edge is not None}
+    nodes = nodes_of(results)
+    for node in nodes:
+        if node.arrays is not FREED:
+            for i, array in zip(node.op.saves, node.arrays, strict=True):
+                place = (node, OUTPUT - i) if i < 0 else node.inputs[i]
+                if type(place) is tuple:
+                    known.setdefault(place, Tensor(array))
+    ends = {call.output[0] for layer in layers for call in layer.calls}
+    wanted = ends | {where[0] for node in ends for where in node.inputs if type(where) is tuple}
+    for node in nodes:
+        if node in wanted and (node, 0) not in known:
+            operands = _operands(node, known)
+            if operands is not None:
+                made = node.op(*operands, **node.attributes)
+                known[node, 0] = made[0] if type(made) is tuple else made
+    return known
+
+
+def _operands(node: Node, known: dict[Place, Tensor]) -> list[Tensor | None] | None:
+    """What an op that only calculates was given; None where part of it is not known any more."""
+    if not isinstance(node.op, (Linear, Activation, Add, Multiply)) or node.arrays is FREED:
+        return None
+    saved = dict(zip(node.op.saves, node.arrays, strict=True))
+    operands: list[Tensor | None] = []
+    for i, (where, shape) in enumerate(zip(node.inputs, node.shapes, strict=True)):
+        if shape is None:
+            operands.append(None)
+        elif isinstance(where, Tensor):
+            operands.append(where)
+        elif i in saved:
+            operands.append(Tensor(saved[i]))
+        elif where in known:
+            operands.append(known[where])
+        else:
+            return None
+    return operands
 
 
 def nodes_of(results: Iterable[Tensor]) -> list[Node]:

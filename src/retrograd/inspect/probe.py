@@ -18,7 +18,7 @@ from ..ops.measure import gradient_sums, unit_sums, update_sums
 from ..ops.shape import cat
 from ..tape import RemovableHandle, no_grad
 from ..tensor import Tensor
-from .layers import Call, Layer, Place, layers_in, layers_of
+from .layers import Call, Layer, Place, layers_in, layers_of, values_of
 
 ARRIVING, LEAVING, SLOPE = "arriving", "leaving", "slope"
 GRADIENT, WEIGHT, PRODUCT = "gradient", "weight", "product"
@@ -136,9 +136,12 @@ class Probe:
         self._layers = layers_in(self._model, self._results)
         signals: dict[Place, list[Use]] = {}
         with no_grad():
+            values = values_of(self._layers, self._results) if self._keep else {}
             for n, layer in enumerate(self._layers):
                 for call in layer.calls:
                     self._measure_activation(n, call)
+                    if call.output in values:
+                        self._take(n, VALUES, _as_rows(values[call.output]))
                     signals.setdefault(call.output, []).append((n, ARRIVING))
                     for place in dict.fromkeys(p for p in call.inputs if type(p) is tuple):
                         signals.setdefault(place, []).append((n, LEAVING))
@@ -191,13 +194,9 @@ class Probe:
         self._before.append((n, p, kept))
 
     def _measure_activation(self, n: int, call: Call) -> None:
-        if call.activated is None:
-            return
-        values = _as_rows(Tensor(call.activated))
-        if call.activation in TERMS:
-            self._take(n, SLOPE, unit_sums(values, term=call.activation), len(values))
-        if self._keep:
-            self._take(n, VALUES, values)
+        if call.activated is not None and call.activation in TERMS:
+            rows = _as_rows(Tensor(call.activated))
+            self._take(n, SLOPE, unit_sums(rows, term=call.activation), len(rows))
 
     def _measure_silence(self, n: int, layer: Layer, gradients: Mapping[Any, Tensor]) -> None:
         """Where no activation was seen: the sizes of the gradients of each unit's weights."""

@@ -56,7 +56,7 @@ class Module:
         >>> Scale()
         Scale()  # 3 parameters
         >>> Scale()(rg.tensor([1.0, 2.0, 3.0]))
-        tensor([1., 2., 3.], grad_fn=<Multiply>)
+        tensor([1., 2., 3.], grad_fn=<multiply>)
     """
 
     training: bool

@@ -19,6 +19,7 @@ from .shape import broadcast_to, reshape, sum_arrays_to, sum_to, transpose, unsq
 class MatMul(Op):
     """Of operands with two axes or more; leading axes broadcast."""
 
+    name = "matmul"
     saves = (0, 1)
 
     def forward(self, k: Any, a: Array, b: Array) -> Array:

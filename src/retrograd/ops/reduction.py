@@ -74,6 +74,7 @@ class Discrete(Op):
 
 
 class LogSumExp(Op):
+    name = "logsumexp"
     saves = (0, OUTPUT)
 
     def forward(self, k: Any, x: Array, axes: tuple[int, ...], keepdim: bool) -> Array:

@@ -23,6 +23,7 @@ and calls the op. Nothing else has to change for a new one:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -66,7 +67,7 @@ class Op:
     left out) and keyword attributes, and records a Node where a gradient is asked for.
 
     Attributes:
-        name: what errors and graphs call it; the class's name unless it is given.
+        name: what errors and graphs call it; the class's name, in small letters, unless it is given.
         saves: which operands (by position) and outputs (OUTPUT) the vjp reads; nothing else is kept alive.
         residuals: how many of the arrays that `forward` returns, the last ones, are kept for `vjp_kernels` only.
         view: whether the output shares the first operand's memory.
@@ -85,7 +86,7 @@ class Op:
 
     def __init_subclass__(cls) -> None:
         if "name" not in cls.__dict__:
-            cls.name = cls.__name__
+            cls.name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__).lower()
 
     forward: Callable[..., Any]
     """forward(k, *arrays, **attributes) -> the output's array, or a tuple of outputs and residuals. `k` is the kernel
