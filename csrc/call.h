@@ -119,6 +119,10 @@ void rg_copy_range(const rg_copying *copying, int64_t begin, int64_t end);
 int rg_can_copy(int to_dtype, int from_dtype);
 int64_t rg_item_bytes(int dtype);
 
+/* compare.c: whether a call compares whole numbers, and what rg_prepare_call does for such a one. */
+int rg_compares_whole(const rg_call *call);
+void rg_prepare_comparison(rg_call *call);
+
 /* The call's first `operands` operands, whose shapes are equal, as a walk. */
 rg_walk rg_walk_of(const rg_call *call, const int *operands, int count);
 

@@ -497,8 +497,10 @@ static int load_call(complaint *c, const rg_program_source *source, int64_t n, c
             known = 1;
         }
     }
+    const int whole = rg_compares_whole(call);
     for (int slot = 0; slot < (int)strlen(letters); slot++)
-        if (call->operand[slot].present && !dtype_fits(letters[slot], call->operand[slot].dtype, call->dtype))
+        if (call->operand[slot].present && !dtype_fits(whole && slot ? 'a' : letters[slot], call->operand[slot].dtype,
+                                                       call->dtype))
             return complain(c, "instruction %lld, %s: operand %d has element type %d", which, name, slot,
                             call->operand[slot].dtype);
     if (!fits(call))
@@ -510,9 +512,9 @@ static int load_call(complaint *c, const rg_program_source *source, int64_t n, c
             return complain(c, "instruction %lld, %s: no scalar %d of %lld", which, name, in->scalar[k],
                             (long long)source->scalar_count);
         call->scalar[k] = in->scalar[k];
-        const int whole = (in->opcode == RG_ADAM_UPDATE && k == 5) || (in->opcode == RG_DROPOUT && k > 0) ||
-                          in->opcode == RG_RANDOM_UNIFORM;
-        if (!whole)
+        const int counts = (in->opcode == RG_ADAM_UPDATE && k == 5) || (in->opcode == RG_DROPOUT && k > 0) ||
+                           in->opcode == RG_RANDOM_UNIFORM;
+        if (!counts)
             call->constant[k].number = in->number[k];
         else if (in->number[k] >= 0 && in->number[k] < 0x1p63)
             call->constant[k].whole = (int64_t)in->number[k];
@@ -532,7 +534,7 @@ static int load_call(complaint *c, const rg_program_source *source, int64_t n, c
                 operands[count++] = slot;
         call->walk = rg_walk_of(call, operands, count);
     }
-    rg_prepare_call[call->dtype](call);
+    (whole ? rg_prepare_comparison : rg_prepare_call[call->dtype])(call);
     return 0;
 }
 
@@ -734,8 +736,10 @@ static void merge_calls(rg_program *p, const segment *s) {
 
 static int plan_threads(rg_program *p, int threads);
 
-rg_program *rg_program_load(const rg_program_source *source, rg_workspace *workspace, char *text, int64_t bytes) {
+rg_program *rg_program_load(const rg_program_source *source, rg_workspace *workspace, char *text, int64_t bytes,
+                            int64_t *instruction) {
     complaint c = {text, bytes, 0};
+    *instruction = -1;
     rg_program *p = NULL;
     if (source->buffer_count < 0 || source->instruction_count < 0 || source->segment_count < 0 ||
         source->arena_bytes < 0 || source->slice_bytes < 0 || source->input_count < 0 || source->result_count < 0) {
@@ -776,8 +780,10 @@ rg_program *rg_program_load(const rg_program_source *source, rg_workspace *works
         s->first_sum = p->sum_count;
         for (int64_t n = s->first; n < s->first + s->count; n++) {
             rg_call *call = &p->calls[n];
-            if (load_call(&c, source, n, s, call))
+            if (load_call(&c, source, n, s, call)) {
+                *instruction = n;
                 break;
+            }
             place_operands(source, p, s, n);
             call->packed = p->bytes[PACKED];
             p->bytes[PACKED] += rg_blocks(call->packed_bytes, CACHE_LINE) * CACHE_LINE * (call->packed_bytes > 0);

@@ -159,9 +159,10 @@ rg_workspace *rg_workspace_new(void);
 void rg_workspace_free(rg_workspace *workspace);
 
 /* Checks a program and makes it ready to run; everything is copied but the memory at fixed addresses, which must stay.
- * Where something is wrong, or there is no memory, returns NULL and says in `complaint` what. */
+ * Where something is wrong, or there is no memory, returns NULL and says in `complaint` what, and in *instruction with
+ * which, or -1. */
 rg_program *rg_program_load(const rg_program_source *source, rg_workspace *workspace, char *complaint,
-                            int64_t complaint_bytes);
+                            int64_t complaint_bytes, int64_t *instruction);
 void rg_program_free(rg_program *program);
 
 /* What a step is given: where its inputs and results are, and the values of its scalars. */

@@ -215,7 +215,7 @@ WORKSPACE = ffi.gc(lib.rg_workspace_new(), lib.rg_workspace_free)
 
 def complaint(source: Source) -> str:
     text = ffi.new("char[]", 256)
-    loaded = lib.rg_program_load(source.struct, WORKSPACE, text, 256)
+    loaded = lib.rg_program_load(source.struct, WORKSPACE, text, 256, ffi.new("int64_t *"))
     if loaded == NULL:
         return ffi.string(text).decode()
     lib.rg_program_free(loaded)
@@ -299,7 +299,7 @@ def test_a_corrupted_program_is_refused_or_runs(data: st.DataObject, case: dict[
         except OverflowError:
             pass
     text = ffi.new("char[]", 256)
-    loaded = lib.rg_program_load(s, WORKSPACE, text, 256)
+    loaded = lib.rg_program_load(s, WORKSPACE, text, 256, ffi.new("int64_t *"))
     if loaded == NULL:
         assert ffi.string(text)
         return

@@ -35,6 +35,9 @@ LOSSES: dict[str, Callable[..., rg.Tensor]] = {
     "noise": lambda m, x, a, y: (m(x + 0.1 * rg.randn(ROWS, 5))[:, 0] - y).square().mean(),
     "whole numbers": lambda m, x, a, y: (chosen(m(x), rg.randint(0, ACTIONS, (ROWS,))) - y).square().mean(),
     "scan": lambda m, x, a, y: (m(x).cumsum(1)[:, 2] - y).square().mean() + m(x).cumsum(0).mean(),
+    "hits": lambda m, x, a, y: m(x).square().mean()
+    + ((m(x).argmax(1) == a) | (a > 2) & (a != 3) | (a < -3)).to(y.dtype).mean()
+    + (m(x) * (a[:, None] <= rg.tensor(PLACES[:ACTIONS]))).mean(),
     "truths": lambda m, x, a, y: (m(x)[:, 0] * (x > 0).any(1).to(y.dtype) - y * (x > -1).all(1).to(y.dtype)).mean(),
     "two operands": lambda m, x, a, y: (
         rg.logaddexp(m(x)[:, 0], y) + rg.remainder(m(x)[:, 1], 0.7) + rg.floor_divide(m(x)[:, 2], -0.3) * m(x)[:, 3]

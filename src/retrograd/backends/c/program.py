@@ -377,6 +377,7 @@ class Source:
 
     Attributes:
         struct: an rg_program_source; it and all that it points to live as long as this object.
+        opcodes, origins: of each instruction its opcode, and the program's that it is made of.
         scalars: the struct module's format of the program's scalars, an 8-byte slot for each.
         arrays: the memory at fixed addresses, which must live as long as a program loaded from this.
 
@@ -419,6 +420,7 @@ class Source:
         self._parts = buffers, instructions, slices
         self.scalars = "=" + "".join(self._kinds)
         self.opcodes = [e.opcode for _, e in encoded]
+        self.origins = [origin for origin, _ in encoded]
 
     def _segment(self, segment: Any) -> list[tuple[Any, Encoded]]:
         encoded: list[tuple[Any, Encoded]] = []
@@ -509,9 +511,11 @@ class Loaded:
         complaint = ffi.new("char[]", 256)
         self._workspace = program.workspace.get("c") or ffi.gc(lib.rg_workspace_new(), lib.rg_workspace_free)
         program.workspace["c"] = self._workspace
-        loaded = lib.rg_program_load(source.struct, self._workspace, complaint, 256)
+        refused = ffi.new("int64_t *")
+        loaded = lib.rg_program_load(source.struct, self._workspace, complaint, 256, refused)
         if loaded == NULL:
-            raise Unsupported(ffi.string(complaint).decode())
+            instruction = source.origins[refused[0]] if refused[0] >= 0 else None
+            raise Unsupported(ffi.string(complaint).decode(), instruction)
         self._program = ffi.gc(loaded, lib.rg_program_free)
         self._arrays = source.arrays
         self._opcodes = source.opcodes
