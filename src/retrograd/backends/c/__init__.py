@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import shutil
 
 from ...kernels import precision
 from ..registry import Backend, BackendUnavailable
@@ -19,17 +20,21 @@ FAMILIES = (
 )
 """The modules of this package that hold kernels."""
 
-_REINSTALL = "pip install --force-reinstall --no-deps --no-cache-dir retrograd"
+_REINSTALL = "pip install -v --force-reinstall --no-deps --no-cache-dir retrograd"
 
 
 def load() -> Backend:
     try:
         from . import native
     except ModuleNotFoundError:
-        raise BackendUnavailable(
-            "the C extension was not built, because no working C compiler was found at installation. Install gcc or "
-            f"clang, then: {_REINSTALL} (with -v it shows what the build says)"
-        ) from None
+        compiler = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
+        because = (
+            "no working C compiler was found at installation. Install gcc or clang, then"
+            if compiler is None
+            else f"its build failed at installation, or {compiler} was not there yet. To try again, and see what the "
+            "build says"
+        )
+        raise BackendUnavailable(f"the C extension was not built: {because}: {_REINSTALL}") from None
     except ImportError as reason:
         raise BackendUnavailable(f"the C extension does not load ({reason}). Build it anew: {_REINSTALL}") from None
     lib, ffi = native.lib, native.ffi
