@@ -479,6 +479,10 @@ NORMALIZING = {
     "LayerNorm": (lambda nn: nn.LayerNorm(6), (5, 6)),
     "LayerNorm of two axes, no bias": (lambda nn: nn.LayerNorm((3, 6), bias=False), (5, 3, 6)),
     "LayerNorm, plain": (lambda nn: nn.LayerNorm([6], eps=0.1, elementwise_affine=False), (2, 5, 6)),
+    "RMSNorm": (lambda nn: nn.RMSNorm(6), (5, 6)),
+    "RMSNorm of two axes, plain": (lambda nn: nn.RMSNorm([3, 6], eps=0.1, elementwise_affine=False), (5, 3, 6)),
+    "GroupNorm": (lambda nn: nn.GroupNorm(3, 6), (5, 6)),
+    "GroupNorm of series, plain": (lambda nn: nn.GroupNorm(2, 4, affine=False), (5, 4, 6)),
     "BatchNorm1d": (lambda nn: nn.BatchNorm1d(6), (5, 6)),
     "BatchNorm1d of series": (lambda nn: nn.BatchNorm1d(3, momentum=0.3), (5, 3, 6)),
     "BatchNorm1d, the mean of all batches": (lambda nn: nn.BatchNorm1d(6, momentum=None), (5, 6)),
@@ -544,6 +548,27 @@ def test_an_embedding_is_rows_of_its_table(backend: str) -> None:
     np.testing.assert_array_equal(padded.weight.grad[:, 0], [1, 0, 0, 0, 1])
     with pytest.raises(IndexError, match="Embedding: padding_idx 5 is out of range for 5 rows"):
         nn.Embedding(5, 3, padding_idx=5)
+
+
+def test_parameters_in_lists_and_dicts(torch: Any) -> None:
+    def made(nn: Any, library: Any) -> Any:
+        net = nn.Module()
+        net.weights = nn.ParameterList([library.ones(2), nn.Parameter(library.zeros(3))])
+        net.weights.append(library.ones(1)).extend([library.zeros(4)])
+        net.weights[-1] = nn.Parameter(library.ones(5))
+        net.named = nn.ParameterDict({"a": library.ones(2)})
+        net.named["b"] = nn.Parameter(library.zeros(1))
+        net.named.update({"a": library.zeros(6), "c": library.ones(2)})
+        del net.named["c"]
+        return net
+
+    ours, theirs = made(nn, rg), made(torch.nn, torch)
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    assert [p.shape for p in ours.parameters()] == [tuple(p.shape) for p in theirs.parameters()]
+    assert [p.numel() for p in ours.weights] == [2, 3, 1, 5]
+    assert (len(ours.named), list(ours.named), "c" in ours.named, ours.named["b"].shape) == (2, ["a", "b"], False, (1,))
+    with pytest.raises(KeyError, match="c"):
+        del ours.named["c"]
 
 
 def test_parameters_as_a_vector() -> None:

@@ -362,6 +362,7 @@ OPS: dict[str, Entry] = {
     **{f"nn.functional.{n}": Entry(getattr(F, n)) for n in ("smooth_l1_loss", "nll_loss")},
     "nn.functional.binary_cross_entropy": Entry(F.binary_cross_entropy, order=1),
     **{f"nn.functional.{n}": Entry(getattr(F, n)) for n in ("elu", "logsigmoid", "layer_norm", "normalize")},
+    **{f"nn.functional.{n}": Entry(getattr(F, n)) for n in ("rms_norm", "group_norm")},
     "nn.functional.embedding": Entry(
         lambda table, at, padding_idx=None, **options: F.embedding(at, table, padding_idx),
         without("max_norm", "scale_grad_by_freq"),

@@ -15,7 +15,7 @@ from ..ops.loss import (
     nll_loss,
     smooth_l1_loss,
 )
-from ..ops.normalization import batch_norm, layer_norm, normalize
+from ..ops.normalization import batch_norm, group_norm, layer_norm, normalize, rms_norm
 from ..ops.product import linear
 from ..ops.random import dropout
 from ..ops.reduction import log_softmax, softmax
@@ -29,6 +29,7 @@ __all__ = [
     "elu",
     "embedding",
     "gelu",
+    "group_norm",
     "gumbel_softmax",
     "huber_loss",
     "l1_loss",
@@ -43,6 +44,7 @@ __all__ = [
     "one_hot",
     "pad",
     "relu",
+    "rms_norm",
     "sigmoid",
     "silu",
     "smooth_l1_loss",

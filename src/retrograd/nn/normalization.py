@@ -7,7 +7,7 @@ from typing import Any
 
 from ..ops.creation import empty, zeros
 from ..ops.elementary import reciprocal
-from ..ops.normalization import batch_norm, layer_norm
+from ..ops.normalization import batch_norm, group_norm, layer_norm, rms_norm
 from ..tape import no_grad
 from ..tensor import Tensor
 from . import init
@@ -22,7 +22,7 @@ class Normalization(Module):
         weight, bias: of the given shape, ones and zeros at first; or None.
     """
 
-    def __init__(self, shape: tuple[int, ...], eps: float, affine: bool, bias: bool, dtype: Any) -> None:
+    def __init__(self, shape: tuple[int, ...], eps: float | None, affine: bool, bias: bool, dtype: Any) -> None:
         super().__init__()
         self.eps = eps
         self.register_parameter("weight", Parameter(empty(shape, dtype=dtype)) if affine else None)
@@ -66,6 +66,66 @@ class LayerNorm(Normalization):
 
     def extra_repr(self) -> str:
         return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
+
+
+class RMSNorm(Normalization):
+    """Each row divided by its root mean square over its last axes; see functional.rms_norm.
+
+    Args:
+        normalized_shape: the sizes of those axes; one size for the last axis.
+        eps: added to the mean of squares; None for the dtype's distance from 1 to the next number.
+        elementwise_affine: whether there is a weight.
+        dtype: float32 or float64; the default dtype unless given.
+    """
+
+    def __init__(
+        self,
+        normalized_shape: int | Sequence[int],
+        eps: float | None = None,
+        elementwise_affine: bool = True,
+        dtype: Any = None,
+    ) -> None:
+        shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        super().__init__(shape, eps, elementwise_affine, False, dtype)
+        self.normalized_shape = shape
+        self.elementwise_affine = elementwise_affine
+
+    def forward(self, input: Tensor) -> Tensor:
+        return rms_norm(input, self.normalized_shape, self.weight, self.eps)
+
+    def extra_repr(self) -> str:
+        return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
+
+
+class GroupNorm(Normalization):
+    """Each row's groups of features brought to mean 0 and variance 1; see functional.group_norm.
+
+    Args:
+        num_groups: into how many groups the features are divided.
+        num_channels: how many features there are, a multiple of it.
+        eps: added to the variance.
+        affine: whether there are a weight and a bias.
+        dtype: float32 or float64; the default dtype unless given.
+
+    Raises:
+        ValueError: num_channels is no multiple of num_groups.
+    """
+
+    def __init__(
+        self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True, dtype: Any = None
+    ) -> None:
+        super().__init__((num_channels,), eps, affine, affine, dtype)
+        if num_groups < 1 or num_channels % num_groups:
+            raise ValueError(f"GroupNorm: num_channels is {num_channels}, expected a multiple of {num_groups} groups")
+        self.num_groups = num_groups
+        self.num_channels = num_channels
+        self.affine = affine
+
+    def forward(self, input: Tensor) -> Tensor:
+        return group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}"
 
 
 class BatchNorm1d(Normalization):

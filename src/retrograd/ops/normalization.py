@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from ..tape import no_grad
 from ..tensor import Tensor
@@ -19,6 +22,13 @@ def _scaled(x: Tensor, weight: Operand | None, bias: Operand | None) -> Tensor:
     if weight is not None:
         x = x * weight
     return x if bias is None else x + bias
+
+
+def _last_axes(name: str, x: Tensor, sizes: int | Sequence[int]) -> tuple[int, ...]:
+    shape = (sizes,) if isinstance(sizes, int) else tuple(sizes)
+    if not shape or x.shape[x.ndim - len(shape) :] != shape:
+        raise ValueError(f"{name}: input has shape {x.shape}, expected its last axes to be {shape}")
+    return tuple(range(x.ndim - len(shape), x.ndim))
 
 
 def layer_norm(
@@ -46,12 +56,54 @@ def layer_norm(
         tensor([[-1.,  1.]])
     """
     x = floating("layer_norm", input)
-    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-    if not shape or x.shape[x.ndim - len(shape) :] != shape:
-        raise ValueError(f"layer_norm: input has shape {x.shape}, expected its last axes to be {shape}")
-    axes = tuple(range(x.ndim - len(shape), x.ndim))
+    axes = _last_axes("layer_norm", x, normalized_shape)
     centred = x - mean(x, axes, keepdim=True)
     return _scaled(centred * rsqrt(mean(centred * centred, axes, keepdim=True) + eps), weight, bias)
+
+
+def rms_norm(
+    input: Operand, normalized_shape: int | Sequence[int], weight: Operand | None = None, eps: float | None = None
+) -> Tensor:
+    """x / sqrt(mean of x² + eps) over the last axes, of each row by itself (Zhang and Sennrich, arXiv:1910.07467).
+
+    Args:
+        input: any shape that ends with normalized_shape.
+        normalized_shape: the sizes of the axes that the mean goes over; one size for the last axis.
+        weight: of that shape: what the result is multiplied by.
+        eps: keeps the root of a mean of 0 finite; None for the dtype's distance from 1 to the next number.
+
+    Raises:
+        ValueError: the shapes do not fit.
+    """
+    x = floating("rms_norm", input)
+    axes = _last_axes("rms_norm", x, normalized_shape)
+    eps = float(np.finfo(x.dtype).eps) if eps is None else eps
+    return _scaled(x * rsqrt(mean(x * x, axes, keepdim=True) + eps), weight, None)
+
+
+def group_norm(
+    input: Operand, num_groups: int, weight: Operand | None = None, bias: Operand | None = None, eps: float = 1e-5
+) -> Tensor:
+    """Each row's groups of features brought to mean 0 and variance 1 (Wu and He, arXiv:1803.08494).
+
+    Args:
+        input: (rows, features) or (rows, features, d1, …).
+        num_groups: into how many groups of equal size the features are divided.
+        weight, bias: (features,): what the result is multiplied by, and what is added then.
+        eps: keeps the root of a variance of 0 finite.
+
+    Raises:
+        ValueError: the input has fewer than two axes, or its features are no multiple of num_groups.
+    """
+    x = floating("group_norm", input)
+    if x.ndim < 2 or num_groups < 1 or x.shape[1] % num_groups:
+        raise ValueError(
+            f"group_norm: input has shape {x.shape}, expected (rows, features, …), features in {num_groups} groups"
+        )
+    groups = reshape(x, x.shape[0], num_groups, math.prod(x.shape[1:]) // num_groups)
+    each = (-1, *(1,) * (x.ndim - 2))
+    factors = [None if t is None else reshape(as_tensor_operand("group_norm", t), each) for t in (weight, bias)]
+    return _scaled(reshape(layer_norm(groups, groups.shape[2:], eps=eps), x.shape), *factors)
 
 
 def batch_norm(

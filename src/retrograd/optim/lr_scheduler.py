@@ -1,7 +1,7 @@
 """Learning rate schedules.
 
-Except for LambdaLR and OneCycleLR, a schedule changes the learning rate that it finds: several can be combined, and a
-change from outside is kept.
+Except for LambdaLR, OneCycleLR and CosineAnnealingWarmRestarts, a schedule changes the learning rate that it finds:
+several can be combined, and a change from outside is kept.
 """
 
 from __future__ import annotations
@@ -232,6 +232,39 @@ class CosineAnnealingLR(LRScheduler):
             return [lr + (base - low) * rise for lr, base in zip(self._found(), self.base_lrs, strict=True)]
         factor = self._height(epoch) / self._height(epoch - 1)
         return [low + (lr - low) * factor for lr in self._found()]
+
+
+class CosineAnnealingWarmRestarts(LRScheduler):
+    """Half a cosine from the learning rate to eta_min, again and again (Loshchilov and Hutter, arXiv:1608.03983).
+
+    Args:
+        optimizer: whose groups' "lr" is set.
+        T_0: the epochs of the first fall.
+        T_mult: how many times as long as the one before each later fall is.
+        eta_min: where a fall ends.
+        last_epoch: as in LRScheduler.
+
+    Raises:
+        ValueError: T_0 or T_mult is no whole number >= 1.
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, T_0: int, T_mult: int = 1, eta_min: float = 0.0, last_epoch: int = -1
+    ) -> None:
+        for name, value in (("T_0", T_0), ("T_mult", T_mult)):
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"CosineAnnealingWarmRestarts: {name} is {value!r}, expected a whole number >= 1")
+        self.T_0 = T_0
+        self.T_mult = T_mult
+        self.eta_min = eta_min
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[float]:
+        since, length = self.last_epoch, self.T_0
+        while since >= length:
+            since, length = since - length, length * self.T_mult
+        height = (1 + math.cos(math.pi * since / length)) / 2
+        return [self.eta_min + (base - self.eta_min) * height for base in self.base_lrs]
 
 
 class LambdaLR(LRScheduler):
