@@ -2,7 +2,7 @@
 
 A derivative along a direction, `rg.jvp`, beside the forward pass, by the input and by the weights; a Hessian-vector
 product, `rg.hvp`, beside the gradient, by the weights. The forward pass is the plain call of the function, of which
-nothing is recorded.
+nothing is recorded; beside it stand eager passes that are, as of parameters in training.
 
 The arithmetic sets bounds to the first two, `forward_passes`: x @ w is one product, and its tangent tx @ w + x @ tw
 takes another one for each operand that has a tangent. The value and both terms are a product of polynomials modulo
@@ -39,6 +39,7 @@ def calls(case: Case, mode: str) -> dict[str, Callable[[], Any]]:
 
     x, y = (rg.from_numpy(array) for array in batch(case))
     parameters = {name: rg.from_numpy(array) for name, array in initial_parameters(case).items()}
+    trained = {name: p.clone().requires_grad_() for name, p in parameters.items()}
     direction = {name: rg.ones_like(p) for name, p in parameters.items()}
     along = rg.ones_like(x)
     last = len(case.widths) - 2
@@ -54,6 +55,7 @@ def calls(case: Case, mode: str) -> dict[str, Callable[[], Any]]:
     functions: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
         "forward by input": (lambda x: predict(parameters, x), (x,)),
         "forward by weights": (lambda p: predict(p, x), (parameters,)),
+        "forward recorded": (lambda x: predict(trained, x), (x,)),
         "jvp by input": (lambda x, t: rg.jvp(lambda x: predict(parameters, x), (x,), (t,)), (x, along)),
         "jvp by weights": (lambda p, v: rg.jvp(lambda p: predict(p, x), (p,), (v,)), (parameters, direction)),
         "gradient": (rg.grad(loss), (parameters,)),
@@ -77,6 +79,7 @@ def ratios(case: Case, mode: str, rounds: int = 50) -> dict[str, float]:
     return {
         "jvp by input": seconds["jvp by input"] / seconds["forward by input"],
         "jvp by weights": seconds["jvp by weights"] / seconds["forward by weights"],
+        "of recorded passes": seconds["jvp by weights"] / seconds["forward recorded"],
         "hvp": seconds["hvp"] / seconds["gradient"],
     }
 
@@ -109,13 +112,16 @@ class Derivative:
 
 
 if __name__ == "__main__":
-    columns = f"{'jvp by input':>13s} {'products':>9s} {'by weights':>11s} {'products':>9s} {'hvp':>5s}"
-    print(f"{'network':8s} {'mode':9s} {columns}")
+    columns = ("jvp by input", "products", "jvp by weights", "products", "of recorded passes", "hvp")
+    print(f"{'network':8s} {'mode':8s}", *columns, sep="  ")
     for name, case in NETWORKS.items():
         by_input, by_weights = forward_passes(case)
         for mode in MODES:
             found = ratios(case, mode)
-            print(
-                f"{name:8s} {mode:9s} {found['jvp by input']:13.2f} {by_input:9.2f} {found['jvp by weights']:11.2f} "
-                f"{by_weights:9.2f} {found['hvp']:5.2f}"
-            )
+            recorded = found["of recorded passes"] if mode == "eager" else None
+            row = (found["jvp by input"], by_input, found["jvp by weights"], by_weights, recorded, found["hvp"])
+            cells = [
+                f"{'' if value is None else format(value, '.2f'):>{len(column)}s}"
+                for column, value in zip(columns, row, strict=True)
+            ]
+            print(f"{name:8s} {mode:8s}", *cells, sep="  ")
