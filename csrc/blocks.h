@@ -6,6 +6,8 @@
 
 static inline int64_t rg_smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
+static inline int64_t rg_larger(int64_t a, int64_t b) { return a > b ? a : b; }
+
 /* How many blocks of at most `size` cover n; at least one, of nothing. */
 static inline int64_t rg_blocks(int64_t n, int64_t size) { return n > size ? (n + size - 1) / size : 1; }
 
