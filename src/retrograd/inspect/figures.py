@@ -16,7 +16,7 @@ from .responsibility import LayerReport, Report
 
 _GREY = "#808080"
 _BLUE, _ORANGE = "#0072B2", "#E69F00"
-_MOST_LABELS = 24
+_MOST_LABELS, _MOST_STEPS, _MOST_LINES = 24, 11, 8
 
 
 def responsibility(report: Report) -> Any:
@@ -31,6 +31,9 @@ def responsibility(report: Report) -> Any:
         axes.barh(y + shift, np.multiply(_finite(shares), 100), height=0.4, color=colour, label=label)
     _label_layers(axes.yaxis, layers)
     axes.set_ylim(len(layers) - 0.4, -0.6)
+    axes.set_xlim(left=0)
+    if not any(np.isfinite(layer.responsibility) for layer in layers):
+        _note(axes, "the gradients are not finite")
     axes.set_ylabel("layer")
     axes.set_xlabel("share of responsibility, %")
     axes.set_title(_title(report), loc="left", fontsize=10, color=_GREY)
@@ -43,7 +46,7 @@ def signal(watch: Watch | Sequence[Report]) -> Any:
     reports = _signals(watch)
     layers = reports[-1].layers
     figure, axes = _figure(6.4, 3.6)
-    chosen = [reports[i] for i in np.unique(np.linspace(0, len(reports) - 1, 8).astype(int))]
+    chosen = reports[:: _spacing(len(reports), _MOST_LINES)]
     colours = _gradation(len(chosen))
     for report, colour in zip(chosen, colours, strict=True):
         values = _positive([layer.arriving for layer in report.layers])
@@ -75,7 +78,7 @@ def heat_map(watch: Watch | Sequence[Report]) -> Any:
     colours = colormaps["viridis"].with_extremes(bad="#b0b0b0")
     image = axes.imshow(values, aspect="auto", norm=norm, cmap=colours, interpolation="nearest")
     _label_layers(axes.yaxis, layers)
-    ticks = np.unique(np.linspace(0, len(reports) - 1, 7).astype(int))
+    ticks = range(0, len(reports), _spacing(len(reports), _MOST_STEPS))
     axes.set_xticks(ticks, [str(reports[i].step) for i in ticks])
     axes.set_xlabel("step; grey where the signal is zero or not finite" if known.size < values.size else "step")
     axes.set_ylabel("layer")
@@ -101,7 +104,7 @@ def histograms(report: Report) -> Any:
         for axes, values, colour in ((row[0], layer.activations, _BLUE), (row[1], layer.signals, _ORANGE)):
             if values is None:
                 axes.set(xticks=[], yticks=[])
-                axes.text(0.5, 0.5, "not on the tape", ha="center", va="center", color=_GREY, transform=axes.transAxes)
+                _note(axes, "not on the tape")
             else:
                 axes.hist(values[np.isfinite(values)], bins=40, color=colour)
                 axes.locator_params(axis="x", nbins=4)
@@ -136,6 +139,10 @@ def _legend(axes: Any, title: str) -> None:
     legend.get_title().set(color=_GREY, fontsize=8)
 
 
+def _note(axes: Any, text: str) -> None:
+    axes.text(0.5, 0.5, text, ha="center", va="center", color=_GREY, transform=axes.transAxes)
+
+
 def _logarithmic(axes: Any) -> None:
     """A logarithmic y axis with labels at whole powers of ten alone."""
     from matplotlib.ticker import NullFormatter
@@ -154,11 +161,15 @@ def _whole_decades(axes: Any, values: Sequence[float | None]) -> None:
 
 
 def _label_layers(axis: Any, layers: Sequence[LayerReport]) -> None:
-    every = -(-len(layers) // _MOST_LABELS)
-    places = range(0, len(layers), every)
+    places = range(0, len(layers), _spacing(len(layers), _MOST_LABELS))
     names = [_name(layers[i]) for i in places]
     turned = axis.axis_name == "x" and max(map(len, names)) * len(names) > 60
     axis.set_ticks(places, names, rotation=90 if turned else 0)
+
+
+def _spacing(count: int, most: int) -> int:
+    """From one to the next, where at most so many of them are shown, evenly."""
+    return -(-count // most)
 
 
 def _name(layer: LayerReport) -> str:
