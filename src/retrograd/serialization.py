@@ -4,6 +4,7 @@ read too. It needs the package safetensors: pip install 'retrograd[safetensors]'
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -53,12 +54,14 @@ def save(tensors: Any, path: Path, metadata: Mapping[str, str] | None = None) ->
     """Write tensors to a file, whole or not at all.
 
     Args:
-        tensors: a module, whose state_dict() is written, or a mapping of names to tensors or arrays.
+        tensors: a module, whose state_dict() is written, or a mapping of names to tensors or arrays; or a checkpoint, a
+            mapping of more: of modules, optimizers and schedules, of their state_dict()s, of numbers, texts, None, and
+            of dicts, lists and tuples of all these.
         path: where to; a file that is there is replaced.
         metadata: strings to keep beside them, see load_metadata().
 
     Raises:
-        TypeError: something else than a mapping of names to tensors, or metadata that is not strings.
+        TypeError: something else, named with where it is, or metadata that is not strings.
         ImportError: safetensors is not installed. OSError: the file cannot be written.
 
     Example:
@@ -66,27 +69,71 @@ def save(tensors: Any, path: Path, metadata: Mapping[str, str] | None = None) ->
         >>> rg.save({"w": rg.ones(2)}, "model.safetensors", metadata={"epochs": "3"})  # doctest: +SKIP
         >>> rg.load("model.safetensors")  # doctest: +SKIP
         {'w': tensor([1., 1.])}
+        >>> rg.save({"model": model, "optimizer": optimizer, "epoch": 3}, "checkpoint")  # doctest: +SKIP
+        >>> optimizer.load_state_dict(rg.load("checkpoint")["optimizer"])  # doctest: +SKIP
     """
     numpy_format = _safetensors().numpy
     if hasattr(tensors, "state_dict"):
         tensors = tensors.state_dict()
     if not isinstance(tensors, Mapping):
         raise TypeError(f"save: cannot save a {type(tensors).__name__}; expected a Module or a dict of tensors")
-    arrays = {}
-    for name, value in tensors.items():
-        if not isinstance(name, str) or not isinstance(value, (Tensor, np.ndarray)):
-            raise TypeError(f"save: {name!r} is a {type(value).__name__}, expected names of tensors or arrays")
-        arrays[name] = np.asarray(as_tensor(value).array, order="C")
-    for key, text in (metadata or {}).items():
+    notes = dict(metadata or {})
+    for key, text in notes.items():
         if not isinstance(key, str) or not isinstance(text, str):
             raise TypeError(f"save: metadata {key!r} is a {type(text).__name__}, expected strings")
-    content = numpy_format.save(arrays, dict(metadata) if metadata else None)
+    arrays: dict[str, np.ndarray] = {}
+    tree = _written(tensors, "", arrays)
+    if not all(isinstance(name, str) and _is_tensor(value) for name, value in tensors.items()):
+        notes[_TREE] = json.dumps(tree)
+    content = numpy_format.save(arrays, notes or None)
     with replacing(path) as new, open(new, "xb") as file:
         file.write(content)
 
 
-def load(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file by name, as Module.load_state_dict() takes them.
+_TREE = "retrograd.checkpoint"
+"""Under what a file's metadata holds the tree of a checkpoint: JSON, each node a kind and what it is made of."""
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, (Tensor, np.ndarray))
+
+
+def _written(value: Any, path: str, arrays: dict[str, np.ndarray]) -> list[Any]:
+    """A node of the tree; the arrays under it go among the others, named by where they are."""
+    if _is_tensor(value):
+        arrays[path] = np.asarray(as_tensor(value).array, order="C")
+        return ["tensor", path]
+    if hasattr(value, "state_dict"):
+        value = value.state_dict()
+    below = f"{path}/" if path else ""
+    if isinstance(value, Mapping):
+        if not all(isinstance(key, (str, int)) for key in value):
+            raise TypeError(f"save: {path!r} has the keys {list(value)}, expected strings or whole numbers")
+        return ["dict", [[key, _written(v, f"{below}{key}", arrays)] for key, v in value.items()]]
+    if isinstance(value, (tuple, list)):
+        kind = "tuple" if isinstance(value, tuple) else "list"
+        return [kind, [_written(v, f"{below}{i}", arrays) for i, v in enumerate(value)]]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if not isinstance(value, (bool, int, float, str, type(None))):
+        raise TypeError(f"save: {path!r} is a {type(value).__name__}, expected a tensor, array, number, text or None")
+    return ["value", value]
+
+
+def _read(node: list[Any], tensors: dict[str, Tensor]) -> Any:
+    kind, content = node
+    if kind == "tensor":
+        return tensors[content]
+    if kind == "dict":
+        return {key: _read(below, tensors) for key, below in content}
+    if kind in ("tuple", "list"):
+        return (tuple if kind == "tuple" else list)(_read(below, tensors) for below in content)
+    return content
+
+
+def load(path: Path) -> dict[str, Any]:
+    """The tensors of a file by name, as Module.load_state_dict() takes them; or the checkpoint that save() was given,
+    with the state_dict() of what has one.
 
     Raises:
         ValueError: the file is damaged or of another format; names it.
@@ -94,13 +141,15 @@ def load(path: Path) -> dict[str, Tensor]:
     """
     with _opened(path) as file:
         names = file.keys()
-        return {name: as_tensor(file.get_tensor(name)) for name in names}
+        tensors = {name: as_tensor(file.get_tensor(name)) for name in names}
+        tree = (file.metadata() or {}).get(_TREE)
+        return tensors if tree is None else _read(json.loads(tree), tensors)
 
 
 def load_metadata(path: Path) -> dict[str, str]:
     """The strings that save() kept beside a file's tensors; raises as load()."""
     with _opened(path) as file:
-        return dict(file.metadata() or {})
+        return {name: text for name, text in (file.metadata() or {}).items() if name != _TREE}
 
 
 @contextlib.contextmanager
