@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import retrograd as rg
 import retrograd.nn.functional as F
 from retrograd import nn, optim
+from retrograd.kernels.memory import ALIGNMENT
 
 
 @pytest.fixture
@@ -135,6 +136,12 @@ def test_copies_are_independent(clone):
     assert net[0].weight.detach().numpy().any()
     assert not np.array_equal(copied(x).detach(), y.detach())
     np.testing.assert_array_equal(net(x).detach(), y.detach())
+
+
+def test_the_memory_of_layers_and_their_copies_begins_cache_lines():
+    net = nn.Sequential(nn.Linear(5, 7), nn.Linear(7, 3))
+    for made in (net, copy.deepcopy(net), copy.deepcopy(net).double()):
+        assert {p.array.ctypes.data % ALIGNMENT for p in made.parameters()} == {0}
 
 
 def test_modes_gradients_and_apply_reach_all_modules():

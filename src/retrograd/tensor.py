@@ -13,8 +13,40 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import dtypes
+from .kernels.memory import aligned_copy
 from .kernels.spec import Array, active, revise
 from .tape import Cotangents, Node, RemovableHandle, set_grad_enabled, state, sweep
+
+
+class Size(int):
+    """NumPy's size of an array, a number, that can be called as PyTorch's method.
+
+    Raises (when called):
+        IndexError: there is no such axis.
+
+    Example:
+        >>> import retrograd as rg
+        >>> x = rg.ones(2, 3)
+        >>> x.size, x.size(), x.size(-1)
+        (6, (2, 3), 3)
+    """
+
+    shape: tuple[int, ...]
+
+    def __new__(cls, array: Array) -> Size:
+        made = super().__new__(cls, array.size)
+        made.shape = array.shape
+        return made
+
+    def __call__(self, dim: int | None = None) -> Any:
+        if dim is None:
+            return self.shape
+        if not -len(self.shape) <= dim < len(self.shape):
+            raise IndexError(f"size: dim {dim} is out of range for shape {self.shape}")
+        return self.shape[dim]
+
+    def __reduce__(self) -> Any:
+        return int, (int(self),)
 
 
 class Tensor:
@@ -86,9 +118,9 @@ class Tensor:
         return self.array.ndim
 
     @property
-    def size(self) -> int:
-        """The number of elements."""
-        return self.array.size
+    def size(self) -> Size:
+        """The number of elements; called, what PyTorch's size() gives: the shape, or the size of the axis given."""
+        return Size(self.array)
 
     @property
     def nbytes(self) -> int:
@@ -246,7 +278,7 @@ class Tensor:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         self._own("deepcopy")
-        copied = _rebuild(type(self), self.array.copy(), self._requires_grad)
+        copied = _rebuild(type(self), aligned_copy(self.array), self._requires_grad)
         memo[id(self)] = copied
         if self.grad is not None:
             copied.grad = self.grad.detach_copy()

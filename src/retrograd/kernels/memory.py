@@ -33,6 +33,13 @@ def aligned_zeros(shape: int | Sequence[int], dtype: Any) -> Array:
     return np.ndarray(shape, dtype, memory, start)
 
 
+def aligned_copy(array: Array, dtype: Any = None) -> Array:
+    """A copy in C order whose first element begins a cache line; of another dtype where one is given."""
+    copy = aligned_zeros(array.shape, array.dtype if dtype is None else dtype)
+    copy[...] = array
+    return copy
+
+
 def _zeroed(nbytes: int) -> bytearray | mmap.mmap:
     if nbytes < HUGE or not hasattr(mmap, "MADV_HUGEPAGE"):
         return bytearray(nbytes)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 
 from .. import dtypes
+from ..kernels.memory import aligned_copy
 from ..kernels.spec import active, revise
 from ..ops.creation import as_tensor
 from ..tape import RemovableHandle, no_grad, state
@@ -368,7 +369,7 @@ class Module:
             raise TypeError(f"to: {dtype!r} is not a dtype that modules can have; expected float32 or float64")
         for tensor in (*self.parameters(), *self.buffers()):
             if tensor.dtype.kind == "f" and tensor.dtype != target:
-                tensor.data = tensor.detach().to(target)
+                tensor.data = Tensor(aligned_copy(tensor.array, target))
                 if tensor.grad is not None:
                     tensor.grad = tensor.grad.detach().to(target)
         return self
