@@ -40,6 +40,8 @@ const char *rg_select_isa(const char *name);
 const char *rg_isa(void);
 const char *rg_isas(void);
 const char *rg_compiler(void);
+/* One core's first and second level, in words. */
+const char *rg_cache_words(void);
 
 /* Whether float32 products round their factors to bfloat16, which makes no difference to double ones; a program keeps
  * to what was so when it was loaded. */

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -154,6 +155,18 @@ def _with_isa(name: str) -> subprocess.CompletedProcess[str]:
 def test_each_instruction_set_can_be_chosen():
     for name in rg.backends.describe("c")["available"].split(", "):
         assert _with_isa(name).stdout.strip() == name
+
+
+@pytest.mark.skipif(shutil.which("getconf") is None, reason="nothing to ask")
+def test_the_sizes_of_the_caches_are_the_machines():
+    told = {}
+    for name in ("LEVEL1_DCACHE_SIZE", "LEVEL2_CACHE_SIZE"):
+        run = subprocess.run(["getconf", name], capture_output=True, text=True, check=False)
+        told[name] = int(run.stdout) if run.returncode == 0 and run.stdout.strip().isdigit() else 0
+    if not (told["LEVEL1_DCACHE_SIZE"] and 1 << 18 <= told["LEVEL2_CACHE_SIZE"] <= 4 << 20):
+        pytest.skip("getconf does not tell")
+    words = rg.backends.describe("c")["caches"].split()
+    assert [int(words[0]), int(words[-2])] == [size >> 10 for size in told.values()]
 
 
 def test_an_unknown_instruction_set_is_an_error_that_lists_the_others():

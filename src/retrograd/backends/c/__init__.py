@@ -48,6 +48,7 @@ def load() -> Backend:
             "instruction set": ffi.string(lib.rg_isa()).decode(),
             "bfloat16 products": ffi.string(lib.rg_bf16()).decode(),
             "available": ffi.string(lib.rg_isas()).decode(),
+            "caches": ffi.string(lib.rg_cache_words()).decode(),
             "compiler": ffi.string(lib.rg_compiler()).decode(),
             "threads": str(lib.rg_num_threads()),
         }
