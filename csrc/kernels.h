@@ -15,7 +15,7 @@
     X(pointwise_loss) X(cross_entropy_loss)                                                                            \
     X(sgd_update) X(adam_update) X(rmsprop_update)                                                                     \
     X(gradient_sums) X(update_sums) X(unit_sums)                                                                       \
-    X(random_bits) X(random_uniform) X(dropout)                                                                        \
+    X(random_bits) X(random_uniform) X(permute) X(dropout)                                                             \
     X(peak_multiply_adds) X(peak_triad) X(peak_read)
 
 /* a[i] += b[i], i < n */
@@ -101,6 +101,8 @@ RG_KERNEL(void, unit_sums)(real *sums, const real *x, int64_t rows, int64_t unit
  * divided by 1 - p. */
 RG_KERNEL(void, random_bits)(RG_ELEMENT(uint32_t) *y, int64_t n, uint64_t key, uint64_t offset);
 RG_KERNEL(void, random_uniform)(real *y, int64_t n, uint64_t key, uint64_t offset);
+/* order is made of 0 to n-1: number i takes place floor(numbers[i] * (i + 1)), whose owner moves to place i. */
+RG_KERNEL(void, permute)(RG_ELEMENT(int64_t) *order, const real *numbers, int64_t n);
 RG_KERNEL(void, dropout)(real *y, const real *x, int64_t n, double p, uint64_t key, uint64_t offset, int64_t first);
 
 /* What the machine can do at most, on `threads` threads. peak_multiply_adds makes `rounds` of independent multiply-adds on

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define CACHE_LINE 64
+#define SHORT_ROW 512 /* bytes, up to which a call for each costs more than moving it */
 #define SUM_UNIT 16
 /* Below this much work for each, in the units of rg_parts, threads that meet a few times a step do not pay. */
 #define WORK_PER_PART 8192
@@ -1159,6 +1160,13 @@ typedef struct {
     int64_t phase;
 } progress;
 
+/* Of 16 bytes or more; the last move may overlap the one before. */
+static inline void copy_row(char *to, const char *from, int64_t bytes) {
+    for (int64_t i = 0; i < bytes - 16; i += 16)
+        memcpy(to + i, from + i, 16);
+    memcpy(to + bytes - 16, from + bytes - 16, 16);
+}
+
 /* to[i] = from[rows[i]], i < n, the rows being so many bytes; short ones are moved without a call for each. */
 static void gather_rows(char *to, const char *from, const int64_t *rows, int64_t n, int64_t bytes) {
 #define ROWS_OF(size)                                                                                                  \
@@ -1170,12 +1178,12 @@ static void gather_rows(char *to, const char *from, const int64_t *rows, int64_t
         ROWS_OF(4)
         ROWS_OF(8)
         ROWS_OF(12)
-        ROWS_OF(16)
-        ROWS_OF(32)
-        ROWS_OF(64)
     default:
         for (int64_t i = 0; i < n; i++)
-            memcpy(to + i * bytes, from + rows[i] * bytes, (size_t)bytes);
+            if (bytes >= 16 && bytes <= SHORT_ROW)
+                copy_row(to + i * bytes, from + rows[i] * bytes, bytes);
+            else
+                memcpy(to + i * bytes, from + rows[i] * bytes, (size_t)bytes);
     }
 #undef ROWS_OF
 }

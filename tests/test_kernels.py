@@ -381,6 +381,7 @@ CASES: dict[str, Case] = {
     "huber_loss": Case(lambda s: pointwise_loss(s, delta=st.sampled_from([0.5, 1.0])), terms=size_of("x")),
     "cross_entropy_loss": Case(classes, terms=size_of("x")),
     "random_bits": Case(drawing, exact=True),
+    "random_permutation": Case(drawing, exact=True),
     "random_uniform": Case(
         lambda s: st.sampled_from(FLOATS).flatmap(lambda d: drawing(s, dtype=np.dtype(d))), exact=True
     ),

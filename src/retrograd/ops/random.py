@@ -172,8 +172,10 @@ def randint(low: int, high: int, shape: Any, generator: Generator | None = None)
 
 
 def permutation(n: int, generator: Generator | None = None) -> Array:
-    """0 to n-1 in random order, as an int64 array: sorted by 53 random bits each."""
-    return _arithmetic().argsort(uniform(n, dtypes.float64, generator), 0)
+    """0 to n-1 in random order, as an int64 array."""
+    k = state.kernels
+    key, offset = k.host(lambda: (generator or default_generator).take(2 * n), 2)
+    return k.random_permutation(n, key, offset)
 
 
 def randperm(n: int, generator: Generator | None = None) -> Tensor:

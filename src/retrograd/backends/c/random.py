@@ -18,6 +18,12 @@ def random_bits(n: int, key: int, offset: int) -> Array:
     return words
 
 
+def random_permutation(n: int, key: int, offset: int) -> Array:
+    order = np.empty(n, np.int64)
+    lib.rg_permute_f64(pointer(order), pointer(random_uniform(n, key, offset, np.dtype(np.float64))), n)
+    return order
+
+
 def random_uniform(n: int, key: int, offset: int, dtype: np.dtype) -> Array:
     run = _UNIFORM.get(np.dtype(dtype))
     if run is None:
@@ -36,4 +42,9 @@ def dropout(x: Array, p: float, key: int, offset: int, first: int = 0) -> Array:
     return y
 
 
-KERNELS = {"random_bits": random_bits, "random_uniform": random_uniform, "dropout": dropout}
+KERNELS = {
+    "random_bits": random_bits,
+    "random_permutation": random_permutation,
+    "random_uniform": random_uniform,
+    "dropout": dropout,
+}

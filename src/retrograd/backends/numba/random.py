@@ -9,7 +9,7 @@ from ...kernels.random import ROUNDS
 from ...kernels.spec import Array
 from .jit import FLOATS, core, flat, inlined
 
-__all__ = ["dropout", "random_bits", "random_uniform"]
+__all__ = ["dropout", "random_bits", "random_permutation", "random_uniform"]
 
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
@@ -25,6 +25,12 @@ def random_bits(n: int, key: int, offset: int) -> Array:
     words = np.empty(n, np.uint32)
     bits(np.uint64(key), np.uint64(offset), words)
     return words
+
+
+def random_permutation(n: int, key: int, offset: int) -> Array:
+    order = np.empty(n, np.int64)
+    permute(random_uniform(n, key, offset, np.dtype(np.float64)), order)
+    return order
 
 
 def random_uniform(n: int, key: int, offset: int, dtype: np.dtype) -> Array:
@@ -89,6 +95,15 @@ def uniform_double(key, offset, numbers):
         for i in range(chunk.size):
             high, low = words[i, 0] >> np.uint32(5), words[i, 1] >> np.uint32(6)
             chunk[i] = (np.float64(high) * 2.0**26 + np.float64(low)) * 2.0**-53
+
+
+@core
+def permute(numbers, order):
+    """Number i at place numbers[i] * (i + 1), whose owner moves to place i."""
+    for i in range(order.size):
+        place = np.int64(numbers[i] * (i + 1))
+        order[i] = order[place]
+        order[place] = i
 
 
 @core
