@@ -77,6 +77,7 @@ struct rg_program {
     int64_t input_count, result_count; /* operands that are */
     int64_t *input_bytes;              /* of each input of the step */
     int64_t input_number;
+    int reads_own_rows; /* a part of the first segment's batch reads only the same rows of each input */
     int loss_dtype; /* of the first result, where that is a single floating number; else -1 */
     summed_output *sums;
     int64_t sum_count;
@@ -628,6 +629,19 @@ static void place_operands(const rg_program_source *source, rg_program *p, segme
     }
 }
 
+/* Whether, in the first segment, row i of each operand lies in row i of its input. */
+static int reads_own_rows(const rg_program *p) {
+    const segment *s = p->segments;
+    int own = p->segment_count > 0 && s->rows > 0;
+    for (int64_t k = 0; own && k < p->input_count; k++) {
+        const int64_t call = p->inputs[k].operand / RG_OPERANDS - s->first;
+        const rg_view *v = &p->calls[s->first + call].operand[p->inputs[k].operand % RG_OPERANDS];
+        if (call >= 0 && call < s->count)
+            own = v->row_axis == 0 && v->row_step * s->rows == p->input_bytes[p->inputs[k].given];
+    }
+    return own;
+}
+
 /* What rg_program_run_steps must know of inputs and results. */
 static void place_arguments(const rg_program_source *source, rg_program *p) {
     p->input_number = source->input_count;
@@ -802,6 +816,7 @@ rg_program *rg_program_load(const rg_program_source *source, rg_workspace *works
     }
     if (!c.failed) {
         p->together = of_one_thread <= WORK_OF_ONE_THREAD;
+        p->reads_own_rows = reads_own_rows(p);
         if (plan_threads(p, rg_num_threads()))
             complain(&c, "no memory");
     }
@@ -1200,6 +1215,12 @@ static void gather(const progress *o, int part, int parts) {
 
 static int gathers(const progress *o) { return o->epoch && o->epoch->order; }
 
+/* Whether the parts of the first batch gather its rows, each its own, so that threads need not meet in between. */
+static int gathers_in_batch(const progress *o) {
+    const rg_program *p = o->program;
+    return gathers(o) && p->reads_own_rows && o->epoch->batch == p->segments->rows;
+}
+
 /* Makes an epoch's next step ready, but for what is gathered; 0 where there is none. */
 static int begin_step(progress *o) {
     const rg_epoch *e = o->epoch;
@@ -1241,6 +1262,8 @@ static void run_phase(void *args, int part, int parts) {
         gather(o, part, parts);
         break;
     case BATCH:
+        if (f->segment == p->segments && gathers_in_batch(o))
+            gather(o, part, parts);
         run_part(p, f->segment, part, o->scalars);
         break;
     case SUMS:
@@ -1267,7 +1290,7 @@ static int reach_phase(progress *o) {
         const phase *f = &p->phases[o->phase];
         if (f->kind == ALONE)
             run_calls(p, f->call, f->calls, o->scalars);
-        else if (f->kind != GATHER || gathers(o))
+        else if (f->kind != GATHER || (gathers(o) && !gathers_in_batch(o)))
             return f->parts;
     }
 }

@@ -126,6 +126,44 @@ def test_threads_split_the_batch(count: int, slice_rows: int | None, threads: An
         assert some.tobytes() == again.tobytes()
 
 
+READS = {
+    "its own rows": lambda x: x,
+    "part of its rows": lambda x: x[:, 1:9],
+    "rows in reverse": lambda x: x.flip(0),
+    "all rows": lambda x: x - x.mean(0),
+    "columns as rows": lambda x: x.T,
+    "rows of a part": lambda x: x[:, :32] @ x[:32],
+}
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("reads", READS)
+def test_shuffled_rows_are_gathered_before_they_are_read(count: int, reads: str, threads: Any) -> None:
+    threads(count)
+    size = 128
+    X = np.random.default_rng(0).standard_normal((3 * size, size)).astype(np.float32)
+
+    def training_step() -> Any:
+        rg.manual_seed(1)
+        model = nn.Sequential(nn.Linear(READS[reads](rg.tensor(X[:size])).shape[1], 64), nn.ReLU(), nn.Linear(64, size))
+        optimizer = optim.SGD(model.parameters(), lr=0.05)
+
+        @rg.compile
+        def step(x: rg.Tensor) -> rg.Tensor:
+            optimizer.zero_grad()
+            loss = ((model(READS[reads](x)) - x) ** 2).mean()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        return step
+
+    whole, one = training_step(), training_step()
+    losses = whole.run(X, batch_size=size, epochs=3, shuffle=True, seed=5)
+    batches = rg.data.batches(X, batch_size=size, shuffle=True, seed=5)
+    np.testing.assert_array_equal(losses, [one(x).item() for _ in range(3) for x in batches])
+
+
 @pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("shuffled", [False, True])
 @pytest.mark.parametrize("widths", [(5, 8, 3), (17, 64, 64, 6)])
