@@ -58,9 +58,11 @@ def dropout(x: Array, p: float, key: int, offset: int, first: int = 0) -> Array:
 
 @kernel(lambda n, key, offset: Spec((n,), np.dtype(np.int64)))
 def random_permutation(n: int, key: int, offset: int) -> Array:
-    """0 to n-1 in random order, int64, by Fisher and Yates's shuffle inside out (Knuth, The Art of Computer Programming,
-    vol. 2, section 3.4.2): number i takes place floor(u[i] * (i + 1)), whose owner moves to place i; u being float64
-    random_uniform of the same stream."""
+    """0 to n-1 in random order, int64.
+
+    Fisher and Yates's shuffle, inside out (Knuth, The Art of Computer Programming, vol. 2, section 3.4.2): number i
+    takes place floor(u[i] * (i + 1)), whose owner moves to place i; u is float64 random_uniform of the same stream.
+    """
     numbers = random_uniform.reference(n, key, offset, np.dtype(np.float64))
     order = [0] * n
     for i, place in enumerate((numbers * np.arange(1, n + 1)).astype(np.int64).tolist()):
