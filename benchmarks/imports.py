@@ -35,6 +35,40 @@ def track_import_over_numpy():
 track_import_over_numpy.unit = "ratio"
 
 
+FIRST_STEP = """
+import numpy as np
+import retrograd as rg
+from retrograd import nn, optim
+import retrograd.nn.functional as F
+
+rg.backends.use("{backend}")
+model = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 1))
+optimizer = optim.SGD(model.parameters(), lr=1e-2)
+
+@rg.compile
+def step(x, y):
+    loss = F.mse_loss(model(x), y)
+    optimizer.zero_grad(); loss.backward(); optimizer.step()
+    return loss
+
+step(np.ones((32, 8), np.float32), np.ones((32, 1), np.float32))
+"""
+"""The text of a program that trains for one compiled step."""
+
+
+class FirstStep:
+    """From the start of a process to the end of its first compiled step; Numba finds what it compiled before."""
+
+    params = BACKENDS
+    param_names = ("backend",)
+
+    def setup(self, backend):
+        use_backend(backend)
+
+    def timeraw_import_to_first_compiled_step(self, backend):
+        return FIRST_STEP.format(backend=backend)
+
+
 class Memory:
     params = BACKENDS
     param_names = ("backend",)

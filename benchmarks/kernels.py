@@ -46,12 +46,13 @@ class _Product(_Kernel):
     flops: int
 
     def track_share_of_peak(self, backend, size):
-        """Of the multiply-adds that all threads could make in registers, measured beside it."""
+        """Of the multiply-adds that all threads could make in registers, measured before and after."""
         import retrograd as rg
         from retrograd.backends.c import peak
 
+        before = peak.flops(np.float32, rg.get_num_threads())
         seconds = best_in_turn({"retrograd": self.run})["retrograd"]
-        return self.flops / seconds / peak.flops(np.float32, rg.get_num_threads())
+        return self.flops / seconds / max(before, peak.flops(np.float32, rg.get_num_threads()))
 
     track_share_of_peak.unit = "ratio"
 
