@@ -29,6 +29,22 @@ def test_moments(name: str, backend: str) -> None:
     assert abs(x.std() / std - 1) < 0.02
 
 
+def test_classes_are_drawn_by_their_probabilities(backend: str) -> None:
+    weights = rg.tensor([1.0, 0.0, 3.0, 4.0])
+    for draw in (rg.multinomial, rg.compile(rg.multinomial)):
+        found = draw(weights, 20_000, replacement=True).numpy()
+        np.testing.assert_allclose(np.bincount(found, minlength=4) / len(found), weights / 8.0, atol=0.02)
+        rows = draw(rg.stack([weights, weights.flip(0)]), 3).numpy()
+        assert [sorted(row) for row in rows.tolist()] == [[0, 2, 3], [0, 1, 3]]
+    first = [rg.multinomial(weights, 1).item() for _ in range(4000)]
+    np.testing.assert_allclose(np.bincount(first, minlength=4) / 4000, weights / 8.0, atol=0.04)
+    hits = rg.bernoulli(rg.tensor([[0.0], [0.3], [1.0]]) * rg.ones(3, 20_000))
+    np.testing.assert_allclose(hits.mean(1), [0.0, 0.3, 1.0], atol=0.02)
+    for wrong in (lambda: rg.multinomial(weights, 4), lambda: rg.multinomial(-weights, 1), lambda: rg.bernoulli([2.0])):
+        with pytest.raises(ValueError, match=r"multinomial: expected probabilities >= 0|bernoulli: p has elements"):
+            wrong()
+
+
 @pytest.mark.parametrize("name", ["normal", "uniform", "gumbel"])
 def test_derivatives_are_those_of_noise_moved_and_scaled(name: str, backend: str) -> None:
     a = rg.tensor([[1.0], [2.0]], requires_grad=True)

@@ -317,7 +317,10 @@ OPS: dict[str, Entry] = {
     # along an axis
     **{n: Entry(getattr(rg, n), without("dtype")) for n in ("cumsum", "cumprod", "prod")},
     "logcumsumexp": Entry(rg.logcumsumexp, lambda x, dim: "PyTorch's derivative loses digits" if x.ndim > 1 else None),
-    **same("diff", "kthvalue"),
+    **same("diff", "kthvalue", "median"),
+    "quantile": Entry(
+        rg.quantile, lambda x, q, **_: "a derivative by q" if isinstance(q, torch.Tensor) and q.requires_grad else None
+    ),
     "sort": Entry(lambda x, dim=-1, descending=False, stable=True: rg.sort(x, dim, descending)),
     "argsort": Entry(lambda x, dim=-1, descending=False, stable=True: rg.argsort(x, dim, descending)),
     "topk": Entry(lambda x, k, dim=-1, largest=True, sorted=True: rg.topk(x, k, dim, largest)),

@@ -85,7 +85,9 @@ from .ops.creation import (
     zeros_like,
 )
 from .ops.distributions import (
+    bernoulli,
     gumbel,
+    multinomial,
     normal,
     uniform,
 )
@@ -253,7 +255,9 @@ from .ops.sorting import (
     argsort,
     kthvalue,
     max,
+    median,
     min,
+    quantile,
     sort,
     topk,
 )
@@ -323,6 +327,7 @@ __all__ = [
     "atleast_3d",
     "autograd",
     "backends",
+    "bernoulli",
     "bmm",
     "bool_",
     "broadcast_tensors",
@@ -452,6 +457,7 @@ __all__ = [
     "max",
     "maximum",
     "mean",
+    "median",
     "meshgrid",
     "min",
     "minimum",
@@ -460,6 +466,7 @@ __all__ = [
     "moveaxis",
     "movedim",
     "mul",
+    "multinomial",
     "multiply",
     "mv",
     "nan_to_num",
@@ -483,6 +490,7 @@ __all__ = [
     "pow",
     "power",
     "prod",
+    "quantile",
     "rad2deg",
     "rand",
     "rand_like",

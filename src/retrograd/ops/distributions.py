@@ -9,16 +9,19 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from .. import dtypes
 from ..kernels.spec import broadcast
 from ..tensor import Tensor
 from .creation import Shape, arange
 from .elementary import cos, log1p, sin
-from .elementwise import clamp, equal, log, sqrt
+from .elementwise import clamp, equal, less, log, sqrt
 from .random import Generator, rand
 from .reduction import argmax, softmax
 from .rule import Operand, as_tensor_operand, floating, known, normalize_axis, operands
-from .shape import concatenate, reshape, unsqueeze
+from .shape import concatenate, expand, reshape, unsqueeze
+from .sorting import topk
 
 _LEAST = 2.0**-25
 """Half of the distance between uniform numbers in float32, where they are 0."""
@@ -109,6 +112,51 @@ def gumbel(
     loc, scale, shape = _parameters("gumbel", loc, scale, shape)
     u = clamp(rand(shape, dtype=loc.dtype, generator=generator), min=_LEAST)
     return loc - _scale("gumbel", scale) * log(-log(u))
+
+
+def bernoulli(p: Operand, generator: Generator | None = None) -> Tensor:
+    """1 with probability p, else 0, for each element of p; of p's shape and dtype, without a derivative.
+
+    Raises:
+        ValueError: a probability is not in [0, 1].
+    """
+    p = floating("bernoulli", p).detach()
+    if known(p) and not ((p.array >= 0) & (p.array <= 1)).all():
+        raise ValueError("bernoulli: p has elements outside of [0, 1]")
+    return less(rand(p.shape, dtype=p.dtype, generator=generator), p).to(p.dtype)
+
+
+def multinomial(
+    probabilities: Operand, num_samples: int, replacement: bool = False, generator: Generator | None = None
+) -> Tensor:
+    """Classes drawn by their probabilities, as int64 without a derivative: the largest of log p + Gumbel noise
+    (Kool, van Hoof and Welling, arXiv:1903.06059).
+
+    Args:
+        probabilities: (classes,) or (rows, classes), not negative; they need not sum to 1.
+        num_samples: how many to draw of each row.
+        replacement: whether a class can be drawn again.
+        generator: what to draw from; the default one for None.
+
+    Returns:
+        (num_samples,) or (rows, num_samples).
+
+    Raises:
+        ValueError: the shape does not fit, a probability is negative or not finite, or fewer classes than num_samples,
+            with replacement than 1, have one above 0.
+    """
+    p = floating("multinomial", probabilities).detach()
+    if p.ndim not in (1, 2):
+        raise ValueError(f"multinomial: probabilities have shape {p.shape}, expected (classes,) or (rows, classes)")
+    needed = 1 if replacement else num_samples
+    if known(p) and not (((p.array >= 0) & np.isfinite(p.array)).all() and ((p.array > 0).sum(-1) >= needed).all()):
+        raise ValueError(
+            f"multinomial: expected probabilities >= 0, at least {needed} of each row above 0, to draw {num_samples}"
+        )
+    if replacement:
+        p = expand(unsqueeze(p, -2), *p.shape[:-1], num_samples, p.shape[-1])
+        return argmax(log(p) + gumbel(shape=p.shape, generator=generator), -1)
+    return topk(log(p) + gumbel(shape=p.shape, generator=generator), num_samples).indices
 
 
 def one_hot(x: Operand, num_classes: int, dtype: Any = None) -> Tensor:

@@ -10,10 +10,12 @@ from ..kernels.spec import Array
 from ..tape import Node
 from ..tensor import Tensor
 from .along import _add_along_axis, _take_along_axis
-from .elementwise import maximum, minimum
+from .arrange import moveaxis
+from .elementary import isnan, lerp
+from .elementwise import maximum, minimum, where
 from .gather import take_along_axis
 from .reduction import amax, amin, require_elements
-from .rule import OUTPUT, Op, Operand, as_tensor_operand, method, normalize_axis
+from .rule import OUTPUT, Op, Operand, as_tensor_operand, floating, method, normalize_axis
 from .shape import reshape, squeeze
 
 
@@ -107,6 +109,76 @@ def kthvalue(x: Operand, k: int, dim: int = -1, keepdim: bool = False) -> Ordere
     place = (slice(None),) * axis + (slice(k - 1, k) if keepdim else k - 1,)
     values, indices = sort(x, axis)
     return Ordered(values[place], indices[place])
+
+
+@method
+def median(x: Operand, dim: int | None = None, keepdim: bool = False) -> Any:
+    """The element in the middle, the lower one of two: of all, or along an axis with its index; NaN where there is one.
+
+    Raises:
+        ValueError: there is no element.
+    """
+    x = as_tensor_operand("median", x)
+    if dim is None:
+        return median(reshape(x, -1), 0).values
+    if x.ndim == 0:
+        return Ordered(*(reshape(t, ()) for t in median(reshape(x, 1), dim)))
+    axis = normalize_axis("median", dim, x.ndim)
+    require_elements("median", x, (axis,))
+    values, indices = sort(x, axis)
+    ahead, middle = (slice(None),) * axis, (x.shape[axis] - 1) // 2
+    middle_one, last = ((*ahead, slice(i, i + 1) if keepdim else i) for i in (middle, -1 % x.shape[axis]))
+    spoilt = isnan(values[last])
+    return Ordered(*(where(spoilt, t[last], t[middle_one]) for t in (values, indices)))
+
+
+@method
+def quantile(
+    x: Operand, q: Any, dim: int | None = None, keepdim: bool = False, interpolation: str = "linear"
+) -> Tensor:
+    """What a share q of the elements along an axis, or of all, lies below; NaN where one of them is.
+
+    Args:
+        x: floating, any shape.
+        q: a number in [0, 1], or a vector of them, which becomes the first axis of the result.
+        dim: the axis; None for all elements.
+        keepdim: keep the axis, or all of them, with size 1.
+        interpolation: between the two elements around the place q (n - 1): "linear", "midpoint", or one of them,
+            "lower", "higher" or "nearest".
+
+    Raises:
+        ValueError: there is no element, q is out of range, or an unknown interpolation.
+    """
+    x, shares = floating("quantile", x), np.asarray(q, np.float64)
+    if interpolation not in _PLACES:
+        raise ValueError(f"quantile: unknown interpolation {interpolation!r}; expected one of {', '.join(_PLACES)}")
+    if shares.ndim > 1 or not ((shares >= 0) & (shares <= 1)).all():
+        raise ValueError(f"quantile: q is {q}, expected a number in [0, 1] or a vector of them")
+    rows, axis = (reshape(x, -1), 0) if dim is None else (x, normalize_axis("quantile", dim, x.ndim or 1))
+    rows = reshape(rows, 1) if rows.ndim == 0 else rows
+    require_elements("quantile", rows, (axis,))
+    count = rows.shape[axis]
+    values = moveaxis(sort(rows, axis).values, axis, 0)
+    place = np.atleast_1d(shares) * (count - 1)
+    below, above = (values[np.asarray(i, np.int64)] for i in _PLACES[interpolation](place))
+    part = (place % 1 if interpolation == "linear" else np.full(place.shape, 0.5)).astype(x.dtype)
+    found = lerp(below, above, Tensor(part.reshape(-1, *(1,) * (values.ndim - 1))))
+    found = where(isnan(values[count - 1]), values[count - 1], found)
+    if x.ndim == 0:
+        found = reshape(found, -1)
+    elif keepdim:
+        found = reshape(found, -1, *((1,) * x.ndim if dim is None else (*x.shape[:axis], 1, *x.shape[axis + 1 :])))
+    return found if shares.ndim else found[0]
+
+
+_PLACES: dict[str, Any] = {
+    "linear": lambda place: (np.floor(place), np.ceil(place)),
+    "midpoint": lambda place: (np.floor(place), np.ceil(place)),
+    "lower": lambda place: (np.floor(place), np.floor(place)),
+    "higher": lambda place: (np.ceil(place), np.ceil(place)),
+    "nearest": lambda place: (np.rint(place), np.rint(place)),
+}
+"""Between which two sorted elements a quantile lies."""
 
 
 class ExtremumAlong(Op):
