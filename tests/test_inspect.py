@@ -105,7 +105,7 @@ def _drawn() -> list[Any]:
 
 
 @pytest.mark.parametrize("case", _drawn(), ids=str)
-def test_a_network_is_called_healthy_where_its_training_does_not_stall(case: Any) -> None:
+def test_a_network_is_called_healthy_where_its_training_does_not_stall(backend: str, case: Any) -> None:
     _, watch, losses = gallery.train(case, steps=300, every=50)
     learned = losses[-1] < 0.5
     verdicts = [report.verdict for report in watch.reports]

@@ -63,7 +63,8 @@ def _lines(instruction: Instruction, names: dict[int, str]) -> list[str]:
         for o in (*instruction.operands(), *instruction.written())
         if o.buffer.role == HELD and (id(o.buffer.array) in names or not names)
     }
-    return [title, f"{cost(instruction).flops:,} operations", *held.values()]
+    flops = cost(instruction).flops
+    return [title, f"{flops:,} operation" + "s" * (flops != 1), *held.values()]
 
 
 def _form(instruction: Instruction) -> str:
