@@ -35,7 +35,7 @@ from .elementwise import (
     subtract,
     where,
 )
-from .rule import OUTPUT, Operand, as_tensor_operand, floating, method, operands
+from .rule import OUTPUT, Operand, as_tensor_operand, floating, method, named, operands
 
 Derivative = Callable[..., Tensor]
 Unary = Callable[[Operand], Tensor]
@@ -56,7 +56,7 @@ class Function(Elementwise):
         return self._derivatives[i](*self.saved(ctx))
 
 
-def unary(name: str, says: str, derivative: Derivative, reads: int = 0) -> Unary:
+def unary(name: str, says: str, derivative: Derivative, reads: int = 0, at: float = 0.5, gives: str = "") -> Unary:
     """The public function, and method, of a kernel of one floating operand.
 
     Args:
@@ -64,19 +64,18 @@ def unary(name: str, says: str, derivative: Derivative, reads: int = 0) -> Unary
         says: the docstring.
         derivative: a function of the operand, or of the result.
         reads: which of them: 0 for the operand, OUTPUT for the result.
+        at, gives: the docstring's example: the operand, and the result as it prints.
     """
     op = Function(name, (derivative,), (reads,))
 
     def function(x: Operand) -> Tensor:
         return op(floating(name, x))
 
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = says
-    return method(function)
+    return method(named(function, name, says, f"rg.tensor({at})", f"tensor({gives})"))
 
 
-def _elementary(name: str, derivative: Derivative, reads: int = 0) -> Unary:
-    return unary(name, UNARY[name][1], derivative, reads)
+def _elementary(name: str, gives: str, derivative: Derivative, reads: int = 0, at: float = 0.5) -> Unary:
+    return unary(name, UNARY[name][1], derivative, reads, at, gives)
 
 
 def _constant(value: float) -> Derivative:
@@ -86,42 +85,43 @@ def _constant(value: float) -> Derivative:
 _flat = _constant(0.0)
 
 
-sin: Unary = _elementary("sin", lambda x: cos(x))
-cos: Unary = _elementary("cos", lambda x: -sin(x))
-tan = _elementary("tan", lambda y: 1.0 + y * y, OUTPUT)
-asin = _elementary("asin", lambda x: rsqrt(1.0 - x * x))
-acos = _elementary("acos", lambda x: -rsqrt(1.0 - x * x))
-atan = _elementary("atan", lambda x: 1.0 / (1.0 + x * x))
-sinh: Unary = _elementary("sinh", lambda x: cosh(x))
-cosh: Unary = _elementary("cosh", lambda x: sinh(x))
-asinh = _elementary("asinh", lambda x: rsqrt(x * x + 1.0))
-acosh = _elementary("acosh", lambda x: rsqrt(x * x - 1.0))
-atanh = _elementary("atanh", lambda x: 1.0 / (1.0 - x * x))
-exp2 = _elementary("exp2", lambda y: y * math.log(2), OUTPUT)
-expm1 = _elementary("expm1", lambda y: y + 1.0, OUTPUT)
-log2 = _elementary("log2", lambda x: 1.0 / (x * math.log(2)))
-log10 = _elementary("log10", lambda x: 1.0 / (x * math.log(10)))
-log1p = _elementary("log1p", lambda x: 1.0 / (x + 1.0))
-cbrt = _elementary("cbrt", lambda y: 1.0 / (3.0 * y * y), OUTPUT)
+sin: Unary = _elementary("sin", "0.4794", lambda x: cos(x))
+cos: Unary = _elementary("cos", "0.8776", lambda x: -sin(x))
+tan = _elementary("tan", "0.5463", lambda y: 1.0 + y * y, OUTPUT)
+asin = _elementary("asin", "0.5236", lambda x: rsqrt(1.0 - x * x))
+acos = _elementary("acos", "1.0472", lambda x: -rsqrt(1.0 - x * x))
+atan = _elementary("atan", "0.4636", lambda x: 1.0 / (1.0 + x * x))
+sinh: Unary = _elementary("sinh", "0.5211", lambda x: cosh(x))
+cosh: Unary = _elementary("cosh", "1.1276", lambda x: sinh(x))
+asinh = _elementary("asinh", "0.4812", lambda x: rsqrt(x * x + 1.0))
+acosh = _elementary("acosh", "1.317", lambda x: rsqrt(x * x - 1.0), at=2.0)
+atanh = _elementary("atanh", "0.5493", lambda x: 1.0 / (1.0 - x * x))
+exp2 = _elementary("exp2", "1.4142", lambda y: y * math.log(2), OUTPUT)
+expm1 = _elementary("expm1", "0.6487", lambda y: y + 1.0, OUTPUT)
+log2 = _elementary("log2", "-1.", lambda x: 1.0 / (x * math.log(2)))
+log10 = _elementary("log10", "-0.301", lambda x: 1.0 / (x * math.log(10)))
+log1p = _elementary("log1p", "0.4055", lambda x: 1.0 / (x + 1.0))
+cbrt = _elementary("cbrt", "0.7937", lambda y: 1.0 / (3.0 * y * y), OUTPUT)
 arcsin, arccos, arctan, arcsinh, arccosh, arctanh = asin, acos, atan, asinh, acosh, atanh
 
 
 # Rounding: flat wherever there is a derivative
 
 
-def _rounding(name: str) -> Unary:
-    to_whole = _elementary(name, _flat)
+def _rounding(name: str, gives: str) -> Unary:
+    op = Function(name, (_flat,), (0,))
 
     def function(x: Operand) -> Tensor:
         t = as_tensor_operand(name, x)
-        return to_whole(t) if t.dtype.kind == "f" else t
+        return op(t) if t.dtype.kind == "f" else t
 
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = UNARY[name][1] + " Its derivative is 0."
-    return method(function)
+    return method(named(function, name, UNARY[name][1] + " Its derivative is 0.", "rg.tensor([-1.5, 2.5])", gives))
 
 
-floor, ceil, trunc, rint = map(_rounding, ("floor", "ceil", "trunc", "rint"))
+floor = _rounding("floor", "tensor([-2.,  2.])")
+ceil = _rounding("ceil", "tensor([-1.,  3.])")
+trunc = _rounding("trunc", "tensor([-1.,  2.])")
+rint = _rounding("rint", "tensor([-2.,  2.])")
 
 
 @method
@@ -155,7 +155,7 @@ def frac(x: Operand) -> Tensor:
 # Of two operands
 
 
-def _binary(name: str, a: Derivative, b: Derivative, reads: tuple[int, ...] = (0, 1)):
+def _binary(name: str, gives: str, a: Derivative, b: Derivative, reads: tuple[int, ...] = (0, 1)):
     op = Function(name, (a, b), reads)
 
     def function(a: Operand, b: Operand) -> Tensor:
@@ -165,22 +165,25 @@ def _binary(name: str, a: Derivative, b: Derivative, reads: tuple[int, ...] = (0
         broadcast(name, a.array, b.array)
         return op(a, b)
 
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = BINARY[name][1] + " Shapes broadcast."
-    return method(function)
+    says = BINARY[name][1] + " Shapes broadcast."
+    return method(named(function, name, says, "rg.tensor([3.0, -3.0]), 2.0", f"tensor({gives})"))
 
 
 def _nonzero(x: Tensor) -> Tensor:
     return where(x == 0, 1.0, x)
 
 
-atan2 = _binary("atan2", lambda a, b: b / _nonzero(a * a + b * b), lambda a, b: -a / _nonzero(a * a + b * b))
-hypot = _binary("hypot", lambda a, b, y: a / _nonzero(y), lambda a, b, y: b / _nonzero(y), (0, 1, OUTPUT))
-logaddexp = _binary("logaddexp", lambda a, b: sigmoid(_gap(a, b)), lambda a, b: sigmoid(_gap(b, a)))
-remainder = _binary("remainder", _constant(1.0), lambda a, b: -floor(a / b))
-fmod = _binary("fmod", _constant(1.0), lambda a, b: -trunc(a / b))
-floor_divide = _binary("floor_divide", _flat, _flat)
-copysign = _binary("copysign", lambda a, b, y: sign(a) * sign(y), _flat, (0, 1, OUTPUT))
+atan2 = _binary(
+    "atan2", "[ 0.9828, -0.9828]", lambda a, b: b / _nonzero(a * a + b * b), lambda a, b: -a / _nonzero(a * a + b * b)
+)
+hypot = _binary(
+    "hypot", "[3.6056, 3.6056]", lambda a, b, y: a / _nonzero(y), lambda a, b, y: b / _nonzero(y), (0, 1, OUTPUT)
+)
+logaddexp = _binary("logaddexp", "[3.3133, 2.0067]", lambda a, b: sigmoid(_gap(a, b)), lambda a, b: sigmoid(_gap(b, a)))
+remainder = _binary("remainder", "[1., 1.]", _constant(1.0), lambda a, b: -floor(a / b))
+fmod = _binary("fmod", "[ 1., -1.]", _constant(1.0), lambda a, b: -trunc(a / b))
+floor_divide = _binary("floor_divide", "[ 1., -2.]", _flat, _flat)
+copysign = _binary("copysign", "[3., 3.]", lambda a, b, y: sign(a) * sign(y), _flat, (0, 1, OUTPUT))
 arctan2, mod = atan2, remainder
 for _symbol, _function in {"mod": remainder, "floordiv": floor_divide}.items():
     setattr(Tensor, f"__{_symbol}__", _function)

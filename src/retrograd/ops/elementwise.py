@@ -11,7 +11,7 @@ from .. import dtypes
 from ..kernels.spec import Array, broadcast
 from ..tape import Node
 from ..tensor import Tensor
-from .rule import OPERANDS, OUTPUT, Op, Operand, as_tensor_operand, floating, method, operands
+from .rule import OPERANDS, OUTPUT, Op, Operand, as_tensor_operand, floating, method, named, operands
 from .shape import broadcast_to, sum_arrays_to, sum_to
 
 
@@ -567,25 +567,25 @@ def clone(x: Tensor) -> Tensor:
     return _copy(as_tensor_operand("clone", x))
 
 
-def _comparison(name: str):
+def _comparison(name: str, gives: str, given: str = "rg.tensor([1.0, 2.0, 3.0]), 2.0"):
     op = _comparisons[name]
 
     def compare(a: Operand, b: Operand) -> Tensor:
         return op(*_pair(name, a, b))
 
-    compare.__name__ = compare.__qualname__ = name
-    compare.__doc__ = f"{name.replace('_', ' ')}, elementwise, as booleans; shapes broadcast."
-    return method(compare)
+    says = f"{name.replace('_', ' ')}, elementwise, as booleans; shapes broadcast."
+    return method(named(compare, name, says, given, f"tensor({gives})"))
 
 
-equal = _comparison("equal")
-not_equal = _comparison("not_equal")
-less = _comparison("less")
-less_equal = _comparison("less_equal")
-greater = _comparison("greater")
-greater_equal = _comparison("greater_equal")
-logical_and = _comparison("logical_and")
-logical_or = _comparison("logical_or")
+equal = _comparison("equal", "[False,  True, False]")
+not_equal = _comparison("not_equal", "[ True, False,  True]")
+less = _comparison("less", "[ True, False, False]")
+less_equal = _comparison("less_equal", "[ True,  True, False]")
+greater = _comparison("greater", "[False, False,  True]")
+greater_equal = _comparison("greater_equal", "[False,  True,  True]")
+_truths = "rg.tensor([True, False]), rg.tensor([True, True])"
+logical_and = _comparison("logical_and", "[ True, False]", _truths)
+logical_or = _comparison("logical_or", "[True, True]", _truths)
 
 
 @method

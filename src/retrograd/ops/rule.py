@@ -203,6 +203,19 @@ def _array(made: Any) -> Any:
     return np.asarray(made) if isinstance(made, np.generic) else made
 
 
+def named(function: F, name: str, says: str, given: str, gives: str) -> F:
+    """Name a function that was made for an op, and document it with an example: its arguments, and what that prints."""
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"""{says}
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.{name}({given})
+        {gives}
+    """
+    return function
+
+
 def method(function: F) -> F:
     """Make a function of a tensor its method too, under the same name."""
     setattr(Tensor, function.__name__, function)

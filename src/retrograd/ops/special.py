@@ -15,9 +15,9 @@ from .rule import Operand, floating, method
 
 _SLOPE = 2 / math.sqrt(math.pi)
 
-erf: Unary = unary("erf", kernels.erf.__doc__, lambda x: exp(-x * x) * _SLOPE)
-erfc: Unary = unary("erfc", kernels.erfc.__doc__, lambda x: exp(-x * x) * -_SLOPE)
-lgamma: Unary = unary("lgamma", kernels.lgamma.__doc__, lambda x: digamma(x))
+erf: Unary = unary("erf", kernels.erf.__doc__, lambda x: exp(-x * x) * _SLOPE, gives="0.5205")
+erfc: Unary = unary("erfc", kernels.erfc.__doc__, lambda x: exp(-x * x) * -_SLOPE, gives="0.4795")
+lgamma: Unary = unary("lgamma", kernels.lgamma.__doc__, lambda x: digamma(x), gives="0.5724")
 gammaln = lgamma
 
 
