@@ -585,7 +585,7 @@ greater = _comparison("greater", "[False, False,  True]")
 greater_equal = _comparison("greater_equal", "[False,  True,  True]")
 _truths = "rg.tensor([True, False]), rg.tensor([True, True])"
 logical_and = _comparison("logical_and", "[ True, False]", _truths)
-logical_or = _comparison("logical_or", "[True, True]", _truths)
+logical_or = _comparison("logical_or", "[ True,  True]", _truths)
 
 
 @method
