@@ -23,7 +23,13 @@ def overwriting(function: Callable[..., Tensor], input: Tensor, *options: Any) -
 
 
 class ReLU(Module):
-    """max(x, 0); overwrites its input if `inplace`."""
+    """max(x, 0); overwrites its input if `inplace`.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.nn.ReLU()(rg.tensor([-1.0, 0.0, 2.0]))
+        tensor([0., 0., 2.])
+    """
 
     fused_activation = ("relu",)
 
@@ -39,7 +45,13 @@ class ReLU(Module):
 
 
 class LeakyReLU(Module):
-    """x where x > 0, negative_slope * x elsewhere; overwrites its input if `inplace`."""
+    """x where x > 0, negative_slope * x elsewhere; overwrites its input if `inplace`.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.nn.LeakyReLU(0.1)(rg.tensor([-1.0, 0.0, 2.0]))
+        tensor([-0.1,  0. ,  2. ])
+    """
 
     def __init__(self, negative_slope: float = 1e-2, inplace: bool = False) -> None:
         super().__init__()
@@ -60,7 +72,13 @@ class LeakyReLU(Module):
 
 
 class ELU(Module):
-    """x where x > 0, alpha * (exp(x) - 1) elsewhere; overwrites its input if `inplace`."""
+    """x where x > 0, alpha * (exp(x) - 1) elsewhere; overwrites its input if `inplace`.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.nn.ELU()(rg.tensor([-1.0, 0.0, 2.0]))
+        tensor([-0.6321,  0.    ,  2.    ])
+    """
 
     def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
         super().__init__()
@@ -75,7 +93,13 @@ class ELU(Module):
 
 
 class Tanh(Module):
-    """The hyperbolic tangent."""
+    """The hyperbolic tangent.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.nn.Tanh()(rg.tensor([-1.0, 0.0, 2.0]))
+        tensor([-0.7616,  0.    ,  0.964 ])
+    """
 
     fused_activation = ("tanh",)
 
@@ -84,7 +108,13 @@ class Tanh(Module):
 
 
 class Sigmoid(Module):
-    """1 / (1 + exp(-x))."""
+    """1 / (1 + exp(-x)).
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.nn.Sigmoid()(rg.tensor([-1.0, 0.0, 2.0]))
+        tensor([0.2689, 0.5   , 0.8808])
+    """
 
     fused_activation = ("sigmoid",)
 
@@ -93,14 +123,26 @@ class Sigmoid(Module):
 
 
 class LogSigmoid(Module):
-    """log(1 / (1 + exp(-x)))."""
+    """log(1 / (1 + exp(-x))).
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.nn.LogSigmoid()(rg.tensor([-1.0, 0.0, 2.0]))
+        tensor([-1.3133, -0.6931, -0.1269])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return logsigmoid(input)
 
 
 class GELU(Module):
-    """x Phi(x); by its tanh approximation where approximate="tanh"."""
+    """x Phi(x); by its tanh approximation where approximate="tanh".
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.nn.GELU()(rg.tensor([-1.0, 0.0, 2.0]))
+        tensor([-0.1587,  0.    ,  1.9545])
+    """
 
     def __init__(self, approximate: str = "none") -> None:
         super().__init__()
@@ -118,7 +160,13 @@ class GELU(Module):
 
 
 class SiLU(Module):
-    """x sigmoid(x); overwrites its input if `inplace`."""
+    """x sigmoid(x); overwrites its input if `inplace`.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.nn.SiLU()(rg.tensor([-1.0, 0.0, 2.0]))
+        tensor([-0.2689,  0.    ,  1.7616])
+    """
 
     fused_activation = ("silu",)
 
@@ -134,7 +182,13 @@ class SiLU(Module):
 
 
 class Softplus(Module):
-    """log(1 + exp(beta x)) / beta; x itself where beta x > threshold."""
+    """log(1 + exp(beta x)) / beta; x itself where beta x > threshold.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.nn.Softplus()(rg.tensor([-1.0, 0.0, 2.0]))
+        tensor([0.3133, 0.6931, 2.1269])
+    """
 
     def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
         super().__init__()
@@ -153,7 +207,13 @@ class Softplus(Module):
 
 
 class Softmax(Module):
-    """exp(x) over its sum along `dim`, the last axis unless given."""
+    """exp(x) over its sum along `dim`, the last axis unless given.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.nn.Softmax()(rg.tensor([[0.0, 1.0]]))
+        tensor([[0.2689, 0.7311]])
+    """
 
     def __init__(self, dim: int = -1) -> None:
         super().__init__()
@@ -167,7 +227,13 @@ class Softmax(Module):
 
 
 class LogSoftmax(Module):
-    """The logarithm of the softmax along `dim`, the last axis unless given."""
+    """The logarithm of the softmax along `dim`, the last axis unless given.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.nn.LogSoftmax()(rg.tensor([[0.0, 1.0]]))
+        tensor([[-1.3133, -0.3133]])
+    """
 
     def __init__(self, dim: int = -1) -> None:
         super().__init__()

@@ -90,7 +90,14 @@ class Row(Module):
 
 
 class ModuleList(Row):
-    """Modules that are indexed and iterated like a list."""
+    """Modules that are indexed and iterated like a list.
+
+    Example:
+        >>> import retrograd as rg
+        >>> layers = rg.nn.ModuleList([rg.nn.Linear(2, 4), rg.nn.Linear(4, 1)])
+        >>> len(layers), sum(p.size for p in layers.parameters())
+        (2, 17)
+    """
 
     def __init__(self, modules: Iterable[Module] | None = None) -> None:
         super().__init__()
@@ -171,7 +178,14 @@ def _declared(module: Module, attribute: str) -> Any:
 
 
 class ModuleDict(Module):
-    """Modules by name, in the order in which they were added."""
+    """Modules by name, in the order in which they were added.
+
+    Example:
+        >>> import retrograd as rg
+        >>> heads = rg.nn.ModuleDict({'policy': rg.nn.Linear(4, 2), 'value': rg.nn.Linear(4, 1)})
+        >>> heads['value'](rg.ones(3, 4)).shape
+        (3, 1)
+    """
 
     def __init__(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]] | None = None) -> None:
         super().__init__()

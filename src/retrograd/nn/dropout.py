@@ -13,6 +13,14 @@ class Dropout(Module):
 
     Raises:
         ValueError: p is not in [0, 1].
+
+    Example:
+        >>> import retrograd as rg
+        >>> drop = rg.nn.Dropout(0.5)
+        >>> sorted(set(drop(rg.ones(100)).tolist()))
+        [0.0, 2.0]
+        >>> drop.eval()(rg.ones(2))
+        tensor([1., 1.])
     """
 
     def __init__(self, p: float = 0.5, inplace: bool = False) -> None:

@@ -27,6 +27,14 @@ class Embedding(Module):
 
     Raises:
         IndexError: padding_idx is out of range.
+
+    Example:
+        >>> import retrograd as rg
+        >>> words = rg.nn.Embedding(10, 3, padding_idx=0)
+        >>> words(rg.tensor([0, 4])).shape
+        (2, 3)
+        >>> words(rg.tensor([0])).tolist()
+        [[0.0, 0.0, 0.0]]
     """
 
     def __init__(

@@ -8,7 +8,13 @@ from .module import Module
 
 
 class Flatten(Module):
-    """The axes from start_dim to end_dim (inclusive) joined into one; all but the first unless given."""
+    """The axes from start_dim to end_dim (inclusive) joined into one; all but the first unless given.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.nn.Flatten()(rg.ones(5, 2, 3)).shape
+        (5, 6)
+    """
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
         super().__init__()

@@ -15,7 +15,13 @@ from .parameter import Parameter
 
 
 class Identity(Module):
-    """Its input; arguments are taken and ignored."""
+    """Its input; arguments are taken and ignored.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.nn.Identity()(rg.tensor([1.0, 2.0]))
+        tensor([1., 2.])
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__()
@@ -38,6 +44,11 @@ class Linear(Module):
     Attributes:
         weight: (out_features, in_features).
         bias: (out_features,), or None.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.nn.Linear(3, 2)(rg.ones(5, 3)).shape
+        (5, 2)
     """
 
     takes_activation = True

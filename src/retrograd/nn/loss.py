@@ -40,21 +40,39 @@ class Loss(Module):
 
 
 class MSELoss(Loss):
-    """The squared error of input and target, which have one shape."""
+    """The squared error of input and target, which have one shape.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.nn.MSELoss()(rg.tensor([1.0, 2.0]), rg.tensor([0.0, 4.0]))
+        tensor(2.5)
+    """
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return mse_loss(input, target, self.reduction)
 
 
 class L1Loss(Loss):
-    """The absolute error of input and target, which have one shape."""
+    """The absolute error of input and target, which have one shape.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.nn.L1Loss()(rg.tensor([1.0, 2.0]), rg.tensor([0.0, 4.0]))
+        tensor(1.5)
+    """
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return l1_loss(input, target, self.reduction)
 
 
 class HuberLoss(Loss):
-    """Quadratic up to an error of delta, linear beyond."""
+    """Quadratic up to an error of delta, linear beyond.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.nn.HuberLoss()(rg.tensor([1.0, 2.0]), rg.tensor([0.0, 4.0]))
+        tensor(1.)
+    """
 
     def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
         super().__init__(reduction)
@@ -70,7 +88,13 @@ class HuberLoss(Loss):
 
 
 class SmoothL1Loss(Loss):
-    """Quadratic up to an error of beta, linear with slope 1 beyond; see functional.smooth_l1_loss."""
+    """Quadratic up to an error of beta, linear with slope 1 beyond; see functional.smooth_l1_loss.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.nn.SmoothL1Loss()(rg.tensor([1.0, 2.0]), rg.tensor([0.0, 4.0]))
+        tensor(1.)
+    """
 
     def __init__(self, reduction: str = "mean", beta: float = 1.0) -> None:
         super().__init__(reduction)
@@ -89,6 +113,11 @@ class CrossEntropyLoss(Loss):
     Args:
         weight: (classes,) factors of the classes, kept as a buffer.
         ignore_index, reduction, label_smoothing: as in the function.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.nn.CrossEntropyLoss()(rg.tensor([[0.0, 0.0], [2.0, 0.0]]), rg.tensor([1, 0]))
+        tensor(0.41)
     """
 
     def __init__(
@@ -115,6 +144,11 @@ class NLLLoss(Loss):
     Args:
         weight: (classes,) factors of the classes, kept as a buffer.
         ignore_index, reduction: as in the function.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.nn.NLLLoss()(rg.tensor([[0.25, 0.75]]).log(), rg.tensor([1]))
+        tensor(0.2877)
     """
 
     def __init__(self, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> None:
@@ -132,6 +166,11 @@ class BCELoss(Loss):
     Args:
         weight: factors of the elements, kept as a buffer.
         reduction: as in the function.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.nn.BCELoss()(rg.tensor([0.25, 0.75]), rg.tensor([0.0, 1.0]))
+        tensor(0.2877)
     """
 
     def __init__(self, weight: Any = None, reduction: str = "mean") -> None:
@@ -149,6 +188,11 @@ class BCEWithLogitsLoss(Loss):
         weight: factors of the elements, kept as a buffer.
         reduction: as in the function.
         pos_weight: factors of the positive terms, kept as a buffer.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.nn.BCEWithLogitsLoss()(rg.tensor([0.0, 2.0]), rg.tensor([0.0, 1.0]))
+        tensor(0.41)
     """
 
     def __init__(self, weight: Any = None, reduction: str = "mean", pos_weight: Any = None) -> None:

@@ -46,6 +46,12 @@ class LayerNorm(Normalization):
         elementwise_affine: whether there are a weight and a bias.
         bias: whether there is a bias beside the weight.
         dtype: float32 or float64; the default dtype unless given.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.nn.LayerNorm(2)(rg.tensor([[1.0, 3.0], [0.0, 8.0]]))
+        tensor([[-1.,  1.],
+                [-1.,  1.]], grad_fn=<add>)
     """
 
     def __init__(
@@ -76,6 +82,11 @@ class RMSNorm(Normalization):
         eps: added to the mean of squares; None for the dtype's distance from 1 to the next number.
         elementwise_affine: whether there is a weight.
         dtype: float32 or float64; the default dtype unless given.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.nn.RMSNorm(2)(rg.tensor([[3.0, 4.0]]))
+        tensor([[0.8485, 1.1314]], grad_fn=<multiply>)
     """
 
     def __init__(
@@ -109,6 +120,11 @@ class GroupNorm(Normalization):
 
     Raises:
         ValueError: num_channels is no multiple of num_groups.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.nn.GroupNorm(2, 4)(rg.tensor([[1.0, 3.0, 0.0, 8.0]]))
+        tensor([[-1.,  1., -1.,  1.]], grad_fn=<add>)
     """
 
     def __init__(
@@ -144,6 +160,15 @@ class BatchNorm1d(Normalization):
     Attributes:
         running_mean, running_var: (num_features,) buffers, or None.
         num_batches_tracked: how many batches were trained on, a buffer, or None.
+
+    Example:
+        >>> import retrograd as rg
+        >>> norm = rg.nn.BatchNorm1d(2)
+        >>> norm(rg.tensor([[1.0, 0.0], [3.0, 8.0]]))
+        tensor([[-1., -1.],
+                [ 1.,  1.]], grad_fn=<add>)
+        >>> norm.eval()(rg.tensor([[0.2, 0.4]]))
+        tensor([[0., 0.]], grad_fn=<add>)
     """
 
     def __init__(

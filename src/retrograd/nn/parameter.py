@@ -17,6 +17,11 @@ class Parameter(Tensor):
 
     Raises:
         RuntimeError: requires_grad of data that is not floating.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.nn.Parameter(rg.zeros(2)).requires_grad
+        True
     """
 
     __slots__ = ()

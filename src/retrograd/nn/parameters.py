@@ -56,7 +56,14 @@ class ParameterList(Module):
 
 
 class ParameterDict(Module):
-    """Parameters by name, in the order in which they were added; what is none is made one."""
+    """Parameters by name, in the order in which they were added; what is none is made one.
+
+    Example:
+        >>> import retrograd as rg
+        >>> scales = rg.nn.ParameterDict({'gain': rg.nn.Parameter(rg.ones(2))})
+        >>> scales['gain'].shape
+        (2,)
+    """
 
     def __init__(self, values: Mapping[str, Any] | Iterable[tuple[str, Any]] = ()) -> None:
         super().__init__()

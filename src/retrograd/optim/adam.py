@@ -23,6 +23,15 @@ class Adam(Optimizer):
 
     Raises:
         ValueError: an option is out of range.
+
+    Example:
+        >>> import retrograd as rg
+        >>> w = rg.nn.Parameter(rg.tensor([1.0]))
+        >>> optimizer = rg.optim.Adam([w], lr=0.1)
+        >>> (w * w).sum().backward()
+        >>> optimizer.step()
+        >>> w.tolist()[0] < 1.0
+        True
     """
 
     decoupled = False

@@ -10,7 +10,17 @@ from .adam import Adam
 
 class AdamW(Adam):
     """Adam with decoupled weight decay (Loshchilov and Hutter, arXiv:1711.05101): the parameter shrinks by
-    lr * weight_decay of itself each step. Options as Adam's."""
+    lr * weight_decay of itself each step. Options as Adam's.
+
+    Example:
+        >>> import retrograd as rg
+        >>> w = rg.nn.Parameter(rg.tensor([1.0]))
+        >>> optimizer = rg.optim.AdamW([w], lr=0.1)
+        >>> (w * w).sum().backward()
+        >>> optimizer.step()
+        >>> w.tolist()[0] < 1.0
+        True
+    """
 
     decoupled = True
 
