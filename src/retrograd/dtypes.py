@@ -16,7 +16,13 @@ _default = float32
 
 
 def get_default_dtype() -> np.dtype:
-    """The dtype of tensors made from Python floats, and of creation functions: float32 until it is set."""
+    """The dtype of tensors made from Python floats, and of creation functions: float32 until it is set.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.get_default_dtype()
+        dtype('float32')
+    """
     return _default
 
 
@@ -25,6 +31,13 @@ def set_default_dtype(dtype: Any) -> None:
 
     Raises:
         TypeError: any other dtype.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.set_default_dtype('float64')
+        >>> rg.ones(1).dtype
+        dtype('float64')
+        >>> rg.set_default_dtype('float32')
     """
     global _default
     dtype = np.dtype(dtype)

@@ -221,7 +221,13 @@ class enable_grad(set_grad_enabled):
 
 
 def is_grad_enabled() -> bool:
-    """Whether this thread records operations."""
+    """Whether this thread records operations.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.is_grad_enabled()
+        True
+    """
     return state.recording
 
 

@@ -191,6 +191,14 @@ def set_num_threads(n: int) -> None:
 
     Raises:
         ValueError: n is not a whole number >= 1.
+
+    Example:
+        >>> import retrograd as rg
+        >>> before = rg.get_num_threads()
+        >>> rg.set_num_threads(1)
+        >>> rg.get_num_threads()
+        1
+        >>> rg.set_num_threads(before)
     """
     threads.set_count(n)
     _in_force().set_num_threads(n)
@@ -198,7 +206,13 @@ def set_num_threads(n: int) -> None:
 
 def get_num_threads() -> int:
     """How many threads the kernels may use: as set, or from RETROGRAD_NUM_THREADS, OMP_NUM_THREADS, or the
-    number of processors that this process may run on."""
+    number of processors that this process may run on.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.get_num_threads() >= 1
+        True
+    """
     return threads.count()
 
 

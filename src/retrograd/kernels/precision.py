@@ -45,7 +45,13 @@ def set_matmul_precision(precision: str) -> None:
 
 
 def get_matmul_precision() -> str:
-    """How products of float32 matrices treat their factors: "float32" or "bf16"."""
+    """How products of float32 matrices treat their factors: "float32" or "bf16".
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.get_matmul_precision()
+        'float32'
+    """
     return _precision
 
 

@@ -48,6 +48,15 @@ def clip_grad_norm_(
 
     Raises:
         RuntimeError: the norm is not finite and error_if_nonfinite; nothing is changed then.
+
+    Example:
+        >>> import retrograd as rg
+        >>> w = rg.nn.Parameter(rg.tensor([1.0]))
+        >>> w.grad = rg.tensor([5.0])
+        >>> rg.nn.clip_grad_norm_([w], 1.0)
+        tensor(5.)
+        >>> w.grad
+        tensor([1.])
     """
     gradients = _gradients(parameters)
     if not gradients:
@@ -67,6 +76,15 @@ def clip_grad_norm_(
 
 @no_grad()
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
-    """Limit each element of the gradients to [-clip_value, clip_value], in place."""
+    """Limit each element of the gradients to [-clip_value, clip_value], in place.
+
+    Example:
+        >>> import retrograd as rg
+        >>> w = rg.nn.Parameter(rg.tensor([1.0, 2.0]))
+        >>> w.grad = rg.tensor([5.0, -0.5])
+        >>> rg.nn.clip_grad_value_([w], 1.0)
+        >>> w.grad
+        tensor([ 1. , -0.5])
+    """
     for g in _gradients(parameters):
         g.clamp_(-float(clip_value), float(clip_value))

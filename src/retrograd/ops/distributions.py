@@ -119,6 +119,11 @@ def bernoulli(p: Operand, generator: Generator | None = None) -> Tensor:
 
     Raises:
         ValueError: a probability is not in [0, 1].
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.bernoulli(rg.tensor([0.0, 1.0]))
+        tensor([0., 1.])
     """
     p = floating("bernoulli", p).detach()
     if known(p) and not ((p.array >= 0) & (p.array <= 1)).all():
@@ -144,6 +149,11 @@ def multinomial(
     Raises:
         ValueError: the shape does not fit, a probability is negative or not finite, or fewer classes than num_samples,
             with replacement than 1, have one above 0.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.multinomial(rg.tensor([0.0, 1.0, 0.0]), 1)
+        tensor([1])
     """
     p = floating("multinomial", probabilities).detach()
     if p.ndim not in (1, 2):

@@ -74,6 +74,11 @@ def rms_norm(
 
     Raises:
         ValueError: the shapes do not fit.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.nn.functional.rms_norm(rg.tensor([[3.0, 4.0]]), (2,))
+        tensor([[0.8485, 1.1314]])
     """
     x = floating("rms_norm", input)
     axes = _last_axes("rms_norm", x, normalized_shape)
@@ -94,6 +99,11 @@ def group_norm(
 
     Raises:
         ValueError: the input has fewer than two axes, or its features are no multiple of num_groups.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.nn.functional.group_norm(rg.tensor([[1.0, 3.0, 0.0, 8.0]]), 2)
+        tensor([[-1.,  1., -1.,  1.]])
     """
     x = floating("group_norm", input)
     if x.ndim < 2 or num_groups < 1 or x.shape[1] % num_groups:

@@ -117,6 +117,11 @@ def median(x: Operand, dim: int | None = None, keepdim: bool = False) -> Any:
 
     Raises:
         ValueError: there is no element.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.median(rg.tensor([3.0, 1.0, 2.0]))
+        tensor(2.)
     """
     x = as_tensor_operand("median", x)
     if dim is None:
@@ -148,6 +153,11 @@ def quantile(
 
     Raises:
         ValueError: there is no element, q is out of range, or an unknown interpolation.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.quantile(rg.tensor([0.0, 1.0, 2.0, 4.0]), 0.5)
+        tensor(1.5)
     """
     x, shares = floating("quantile", x), np.asarray(q, np.float64)
     if interpolation not in _PLACES:
