@@ -365,3 +365,34 @@ def test_threads_from_the_environment(environment: dict[str, str], expected: str
         check=False,
     )
     assert expected in (run.stdout.strip() or run.stderr)
+
+
+def misaligned(values: Any) -> np.ndarray:
+    """A contiguous array whose elements do not lie at multiples of their size."""
+    values = np.asarray(values)
+    return np.frombuffer(b" " + values.tobytes(), values.dtype, offset=1).reshape(values.shape)
+
+
+@pytest.mark.parametrize(
+    "enter",
+    [
+        rg.tensor,
+        rg.as_tensor,
+        lambda a: rg.zeros(2, dtype=rg.float64) + a,
+        lambda a: rg.Tensor(rg.kernels.add(a, 0.0 * a)),
+        rg.compile(lambda a: a.clone()),
+    ],
+)
+def test_elements_at_odd_addresses_are_copied_where_they_enter(enter: Any, backend: str) -> None:
+    given = misaligned([1.0, 2.0])
+    assert not given.flags.aligned
+    made = enter(given)
+    assert made.array.flags.aligned
+    np.testing.assert_array_equal(made.numpy(), [1.0, 2.0])
+
+
+def test_memory_at_odd_addresses_is_not_shared() -> None:
+    with pytest.raises(ValueError, match="odd addresses; use as_tensor"):
+        rg.from_numpy(misaligned([1.0, 2.0]))
+    with pytest.raises(ValueError, match="sgd_update: p is changed in place"):
+        rg.kernels.sgd_update(misaligned([1.0]), np.ones(1), None, 0.1)

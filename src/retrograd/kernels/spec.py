@@ -26,6 +26,13 @@ class Spec(NamedTuple):
     dtype: np.dtype
 
 
+def aligned(value: Any) -> Array:
+    """The array of a value; a copy where its elements do not lie at multiples of their size, which compiled code takes
+    for granted."""
+    array = np.asarray(value)
+    return array if array.flags.aligned else array.copy()
+
+
 class Kernel:
     """A kernel of the vocabulary; calling it checks the operands, then runs the backend in force.
 
@@ -60,14 +67,20 @@ class Kernel:
         call = dict(zip(self.parameters, args, strict=False)) | attributes
         for name in self.arrays & call.keys():
             if name in self.sequences:
-                call[name] = tuple(np.asarray(a) for a in call[name])
+                call[name] = tuple(map(aligned, call[name]))
             elif call[name] is not None:
-                call[name] = np.asarray(call[name])
+                call[name] = self._changeable(name, call[name]) if name in self.mutates else aligned(call[name])
         self.infer(**call)
         made = getattr(active, self.name)(**call)
         if type(made) is tuple:
             return tuple(np.asarray(a) if isinstance(a, np.generic) else a for a in made)
         return np.asarray(made) if isinstance(made, np.generic) else made
+
+    def _changeable(self, name: str, value: Any) -> Array:
+        array = np.asarray(value)
+        if not array.flags.aligned:
+            raise ValueError(f"{self.name}: {name} is changed in place, and its elements lie at odd addresses; copy it")
+        return array
 
     def __repr__(self) -> str:
         return f"<kernel {self.name}({', '.join(self.parameters)})>"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..kernels.spec import Array
+from ..kernels.spec import Array, aligned
 from ..tape import state
 from ..tensor import Tensor, _floating
 
@@ -47,7 +47,7 @@ def _converted(name: str, data: Any, dtype: Any) -> Array:
     if python and isinstance(data, (list, tuple)):
         data = _plain(data)
     try:
-        array = np.asarray(data)
+        array = aligned(data)
     except ValueError as error:
         raise ValueError(f"{name}: the nested lists are not of one shape: {error}") from None
     own = dtypes.supported(array.dtype, name)
@@ -112,6 +112,7 @@ def from_numpy(array: Array) -> Tensor:
 
     Raises:
         TypeError: it is no NumPy array, or of a dtype that tensors cannot hold (nothing is converted here).
+        ValueError: its elements do not lie at multiples of their size.
 
     Example:
         >>> import retrograd as rg
@@ -123,6 +124,8 @@ def from_numpy(array: Array) -> Tensor:
         raise TypeError(f"from_numpy: expected a NumPy array, got {type(array).__name__}; use as_tensor()")
     if dtypes.supported(array.dtype, "from_numpy") != array.dtype:
         raise TypeError(f"from_numpy: {array.dtype} is not in this machine's byte order; use as_tensor()")
+    if not array.flags.aligned:
+        raise ValueError("from_numpy: the array's elements lie at odd addresses; use as_tensor(), which copies them")
     return Tensor(array)
 
 

@@ -30,7 +30,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from .. import dtypes
-from ..kernels.spec import Array, active
+from ..kernels.spec import Array, active, aligned
 from ..tape import Node, state
 from ..tensor import Tensor
 
@@ -243,7 +243,7 @@ def as_tensor_operand(name: str, value: Any, beside: Tensor | None = None) -> Te
         except OverflowError:
             raise OverflowError(f"{name}: {value} does not fit into {dtype}") from None
     if isinstance(value, OPERANDS):
-        array = np.asarray(value)
+        array = aligned(value)
         dtype = dtypes.supported(array.dtype, name)
         if isinstance(value, (list, tuple)) and dtype == dtypes.float64:
             dtype = dtypes.get_default_dtype()

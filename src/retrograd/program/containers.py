@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..dtypes import supported
-from ..kernels.spec import Array
+from ..kernels.spec import Array, aligned
 from ..tensor import Tensor
 
 logger = logging.getLogger("retrograd")
@@ -26,7 +26,7 @@ def array_of(value: Any) -> Array:
         array = value.array
     else:
         array = value if isinstance(value, np.ndarray) else np.from_dlpack(value)
-        array = np.asarray(array, supported(array.dtype, "compile"))
+        array = aligned(np.asarray(array, supported(array.dtype, "compile")))
     given = value.array if isinstance(value, Tensor) else value
     if not array.flags.c_contiguous:
         array = np.ascontiguousarray(array).reshape(array.shape)
