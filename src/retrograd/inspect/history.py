@@ -17,10 +17,11 @@ from ..optim.optimizer import (
     register_optimizer_step_post_hook,
     register_optimizer_step_pre_hook,
 )
-from ..program.containers import map_arrays
+from ..program.containers import arrays_in
 from ..program.observe import Observer, join, leave, observers
 from ..tape import RemovableHandle, state
 from ..tensor import Tensor
+from .layers import Layer, layers_of
 from .probe import Probe, Reading, listen
 from .responsibility import Report, learning_parameters
 
@@ -48,7 +49,8 @@ class Watch(Observer):
         self._calls: dict[Any, int] = {}  # of each compiled step: its calls until the one to measure next
         self._waits: dict[Any, float] = {}  # and how many of them are still to come
         self._probe: Probe | None = None
-        self._known: list[Any] = []  # the parameters, as they are at this revision
+        self._known: list[Layer] = []  # as they are at this revision
+        self._owned: dict[Any, None] = {}
         self._known_at = -1
         self._previous: Mapping[Any, Tensor] = {}  # what the gradients were after the step before
         self._missing: dict[Any, Array] = {}  # what stands for those that were not there
@@ -111,9 +113,8 @@ class Watch(Observer):
     # Eager steps
 
     def _after_forward(self, module: Module, args: Any, output: Any) -> None:
-        results: list[Tensor] = []
-        map_arrays(results.append, output)
-        results = [t for t in results if isinstance(t, Tensor) and t.edge is not None]
+        given = (output,) if isinstance(output, Tensor) else arrays_in(output)
+        results = [t for t in given if isinstance(t, Tensor) and t.edge is not None]
         if not results:
             return
         if self._tracing:
@@ -141,7 +142,7 @@ class Watch(Observer):
             if not self._remembered:
                 self._remember_gradients()
             self._remembered = False
-            self._probe = Probe(self._model, self._histograms)
+            self._probe = Probe(self._layers(), self._histograms)
 
     def _before_update(self, optimizer: Optimizer) -> None:
         here = self._tracing or state.kernels is active
@@ -154,7 +155,7 @@ class Watch(Observer):
             self._remember_gradients()
 
     def _is_updated_by(self, optimizer: Optimizer) -> bool:
-        mine = set(self._parameters())
+        mine = self._parameters()
         return any(p in mine for group in optimizer.param_groups for p in group["params"])
 
     def _measure_gradients(self) -> None:
@@ -194,10 +195,17 @@ class Watch(Observer):
             self._missing[p] = np.full(p.shape, np.nan, p.dtype)
         return self._missing[p]
 
-    def _parameters(self) -> list[Any]:
+    def _layers(self) -> list[Layer]:
+        """The model's layers, without calls."""
         if self._known_at != revision[0]:
-            self._known, self._known_at = list(self._model.parameters()), revision[0]
+            self._known, self._known_at = layers_of(self._model), revision[0]
+            self._owned = {p: None for layer in self._known for p in layer.parameters.values()}
         return self._known
+
+    def _parameters(self) -> dict[Any, None]:
+        """The model's parameters, in the order of its layers."""
+        self._layers()
+        return self._owned
 
     # Compiled steps
 
@@ -212,7 +220,7 @@ class Watch(Observer):
         parameters = self._parameters()
         count, kept = len(args) - len(parameters), self._previous
         self._previous = dict(zip(parameters, args[count:], strict=True))
-        self._probe, self._tracing = Probe(self._model, self._histograms), True
+        self._probe, self._tracing = Probe(self._layers(), self._histograms), True
         try:
             returned = function(*args[:count], **kwargs)
             return returned, self._read() if self._probe.swept else None

@@ -42,11 +42,18 @@ class Call(NamedTuple):
 
 
 class Layer(NamedTuple):
-    """A module with parameters of its own, and its calls in a graph, the first of the forward pass first."""
+    """A module with parameters of its own, and its calls in a graph, the first of the forward pass first.
+
+    Attributes:
+        shapes: of its parameters, by name.
+        learning: how many of their elements ask for a gradient.
+    """
 
     path: str
     module: Module
     parameters: dict[str, Parameter]
+    shapes: dict[str, tuple[int, ...]]
+    learning: int
     calls: list[Call]
 
 
@@ -58,14 +65,24 @@ def layers_of(model: Module) -> list[Layer]:
         path, _, own = name.rpartition(".")
         found.setdefault(path, {})[own] = parameter
     modules = dict(model.named_modules())
-    return [Layer(path, modules[path], parameters, []) for path, parameters in found.items()]
+    return [
+        Layer(
+            path,
+            modules[path],
+            parameters,
+            {name: p.shape for name, p in parameters.items()},
+            sum(p.size for p in parameters.values() if p.requires_grad),
+            [],
+        )
+        for path, parameters in found.items()
+    ]
 
 
-def layers_in(model: Module, results: Iterable[Tensor]) -> list[Layer]:
-    """The model's layers with their calls in the graph of `results`, in the order of the forward pass; those that took
-    no part come first."""
-    layers = layers_of(model)
-    owner = {p: layer for layer in layers for p in layer.parameters.values()}
+def layers_in(layers: Iterable[Layer], results: Iterable[Tensor]) -> list[Layer]:
+    """A model's layers_of() with their calls in the graph of `results`, in the order of the forward pass; those that
+    took no part come first."""
+    layers = [Layer(*layer[:-1], []) for layer in layers]
+    owner = {p: layer.path for layer in layers for p in layer.parameters.values()}
     nodes = nodes_of(results)
     readers: dict[Place, list[Node]] = {}
     made: dict[Node, set[Parameter]] = {}  # what is calculated from parameters alone, such as a transposed weight
@@ -89,8 +106,8 @@ def layers_in(model: Module, results: Iterable[Tensor]) -> list[Layer]:
         if own and shape is None:
             made[node] = own
         elif own:
-            for path in dict.fromkeys(layer.path for layer in layers for p in layer.parameters.values() if p in own):
-                _extend(spans[path], node, data, shape, {p for p in own if owner[p].path == path})
+            for path in {owner[p] for p in own}:
+                _extend(spans[path], node, data, shape, {p for p in own if owner[p] == path})
     for layer in layers:
         for span in spans[layer.path]:
             layer.calls.append(_call(span.node, [d for d in span.data if d is not None], span.shape, readers))

@@ -10,15 +10,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..kernels.measure import TERMS
-from ..kernels.spec import Array
-from ..nn.module import Module
+from ..kernels.spec import Array, active
 from ..ops.elementwise import abs as absolute
 from ..ops.elementwise import square
 from ..ops.measure import gradient_sums, unit_sums, update_sums
 from ..ops.shape import cat
-from ..tape import RemovableHandle, no_grad
+from ..ops.rule import Op
+from ..tape import RemovableHandle, no_grad, state
 from ..tensor import Tensor
-from .layers import Call, Layer, Place, layers_in, layers_of, values_of
+from .layers import Call, Layer, Place, layers_in, values_of
 
 ARRIVING, LEAVING, SLOPE = "arriving", "leaving", "slope"
 GRADIENT, WEIGHT, PRODUCT = "gradient", "weight", "product"
@@ -103,21 +103,24 @@ class Reading(NamedTuple):
 class Probe:
     """Takes the measures of one step of a model.
 
+    Where nothing is traced it calls the kernels without the frame of an op, and joins arrays: a measured step is to
+    cost little more than what the kernels take.
+
     Args:
-        model: its layers are measured.
+        layers: of the model, as layers_of() lists them.
         keep: whether whole activations and signals are kept, for histograms.
 
     Attributes:
         complete: whether the parameters and their gradients were measured.
     """
 
-    def __init__(self, model: Module, keep: bool = False) -> None:
-        self._model = model
+    def __init__(self, layers: list[Layer], keep: bool = False) -> None:
         self._keep = keep
-        self._layers: list[Layer] = layers_of(model)
-        self._taken: list[tuple[Part, Tensor]] = []
+        self._eager = state.kernels is active
+        self._layers = layers
+        self._taken: list[tuple[Part, Any]] = []
         self._outputs: dict[int, tuple[int, ...]] = {}
-        self._before: list[tuple[int, Any, Tensor]] = []  # layer, parameter, what it was before the update
+        self._before: list[tuple[int, Any, Any]] = []  # layer, parameter, what it was before the update
         self._handles: list[RemovableHandle] = []
         self._results: list[Tensor] = []
         self.complete = False
@@ -133,7 +136,7 @@ class Probe:
         self.detach()
         self._taken.clear()
         self._results += results
-        self._layers = layers_in(self._model, self._results)
+        self._layers = layers_in(self._layers, self._results)
         signals: dict[Place, list[Use]] = {}
         with no_grad():
             values = values_of(self._layers, self._results) if self._keep else {}
@@ -141,7 +144,7 @@ class Probe:
                 for call in layer.calls:
                     self._measure_activation(n, call)
                     if call.output in values:
-                        self._take(n, VALUES, _as_rows(values[call.output]))
+                        self._take(n, VALUES, _as_rows(self._values(values[call.output])))
                     signals.setdefault(call.output, []).append((n, ARRIVING))
                     for place in dict.fromkeys(p for p in call.inputs if type(p) is tuple):
                         signals.setdefault(place, []).append((n, LEAVING))
@@ -163,15 +166,14 @@ class Probe:
                     if p in gradients:
                         self._measure_gradient(n, p, gradients[p], previous.get(p))
                     else:
-                        self._take(n, WEIGHT, square(p).sum())
+                        self._take(n, WEIGHT, self._values(square(p).sum()))
                 self._measure_silence(n, layer, gradients)
 
     def measure_update(self) -> None:
         """Measure by how much the parameters changed since their gradients were measured."""
-        with no_grad():
-            for n, p, kept in self._before:
-                sums = update_sums(p, kept)
-                self._taken.append((Part(((n, UPDATE),), sums.shape, sums=True), sums))
+        for n, p, kept in self._before:
+            sums = self._run(update_sums, self._values(p), kept)
+            self._taken.append((Part(((n, UPDATE),), sums.shape, 0, True), sums))
 
     def reading(self) -> Reading:
         """What was measured."""
@@ -179,36 +181,46 @@ class Probe:
         self._results.clear()
         facts = [self._facts(n, layer) for n, layer in enumerate(self._layers)]
         with no_grad():
-            vector = cat([tensor.reshape(-1) for _, tensor in self._taken])
+            flat = [values.reshape(-1) for _, values in self._taken]
+            vector = Tensor(np.concatenate(flat)) if self._eager else cat(flat)
         return Reading(Layout(facts, [part for part, _ in self._taken]), vector)
 
     # Single measures
 
-    def _take(self, layer: int, measure: str, tensor: Tensor, rows: int = 0) -> None:
-        self._taken.append((Part(((layer, measure),), tensor.shape, rows), tensor))
+    def _values(self, x: Tensor) -> Any:
+        """What is measured of a tensor: while a step is traced itself, else its array."""
+        return x.array if self._eager else x
+
+    def _run(self, op: Op, *operands: Any, **attributes: Any) -> Any:
+        """What an op makes of _values()."""
+        return op.forward(active, *operands, **attributes) if self._eager else op(*operands, **attributes)
+
+    def _take(self, layer: int, measure: str, values: Any, rows: int = 0) -> None:
+        self._taken.append((Part(((layer, measure),), values.shape, rows), values))
 
     def _measure_gradient(self, n: int, p: Any, g: Tensor, before: Tensor | None) -> None:
-        sums, kept = gradient_sums(p, g, before)
+        earlier = None if before is None else self._values(before)
+        sums, kept = self._run(gradient_sums, self._values(p), self._values(g), earlier)
         measures = GRADIENT_SUMS if before is not None else GRADIENT_SUMS[:3]
-        self._taken.append((Part(tuple((n, measure) for measure in measures), sums.shape, sums=True), sums))
+        self._taken.append((Part(tuple([(n, measure) for measure in measures]), sums.shape, 0, True), sums))
         self._before.append((n, p, kept))
 
     def _measure_activation(self, n: int, call: Call) -> None:
         if call.activated is not None and call.activation in TERMS:
-            rows = _as_rows(Tensor(call.activated))
-            self._take(n, SLOPE, unit_sums(rows, term=call.activation), len(rows))
+            rows = _as_rows(self._values(Tensor(call.activated)))
+            self._take(n, SLOPE, self._run(unit_sums, rows, term=call.activation), len(rows))
 
     def _measure_silence(self, n: int, layer: Layer, gradients: Mapping[Any, Tensor]) -> None:
         """Where no activation was seen: the sizes of the gradients of each unit's weights."""
         weight = next((p for p in layer.parameters.values() if p.ndim == 2), None)
         if not layer.calls and weight in gradients:
-            self._take(n, SILENT, absolute(gradients[weight]).sum(1))
+            self._take(n, SILENT, self._values(absolute(gradients[weight]).sum(1)))
 
     def _listen(self, place: Place, uses: tuple[Use, ...]) -> None:
         def hook(g: Tensor) -> None:
             with no_grad():
-                rows = _as_rows(g)
-                units = unit_sums(rows, term="absolute")
+                rows = _as_rows(self._values(g))
+                units = self._run(unit_sums, rows, term="absolute")
                 self._taken.append((Part(uses, units.shape), units))
                 for layer, measure in uses:
                     if measure == ARRIVING:
@@ -227,8 +239,8 @@ class Probe:
             call.activation if call else "identity",
             call.input_shape[1:] if call else None,
             output[1:] if output else None,
-            {name: p.shape for name, p in layer.parameters.items()},
-            sum(p.size for p in layer.parameters.values() if p.requires_grad),
+            layer.shapes,
+            layer.learning,
         )
 
 
@@ -240,5 +252,5 @@ def listen(place: Place, hook: Callable[[Tensor], Any]) -> RemovableHandle:
     return RemovableHandle(node.hooks.setdefault(i, {}), hook)
 
 
-def _as_rows(x: Tensor) -> Tensor:
+def _as_rows(x: Any) -> Any:
     return x if x.ndim == 2 else x.reshape(-1, x.shape[-1] if x.ndim else 1)

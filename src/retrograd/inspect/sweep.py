@@ -12,8 +12,8 @@ from ..nn.module import Module
 from ..tape import RemovableHandle
 from ..tensor import Tensor
 from .history import watched
-from .layers import Layer, layers_in, nodes_of
-from .probe import Probe, listen
+from .layers import Layer, layers_in, layers_of, nodes_of
+from .probe import Probe, Reading, listen
 from .responsibility import Report, learning_parameters
 
 
@@ -66,14 +66,14 @@ def report(
         return watched(model) or _of_gradients(model, share)
     if not isinstance(loss, Tensor):
         raise TypeError(f"report: loss is a {type(loss).__name__}, expected a Tensor of one element")
-    layers = layers_in(model, [loss])
+    layers = layers_in(layers_of(model), [loss])
     if not any(layer.calls for layer in layers):
         raise ValueError(f"report: the loss does not come from the parameters of this {type(model).__name__}")
     if rows is None:
-        return Report.of(_measured(model, loss, histograms, layers, None)[0], None, share)
+        return Report.of(_measured(loss, histograms, layers, None)[0], None, share)
     chosen = _chosen(rows, layers)
-    _, batch = _measured(model, loss, False, layers, None)
-    reading, gradients = _measured(model, loss, histograms, layers, chosen)
+    _, batch = _measured(loss, False, layers, None)
+    reading, gradients = _measured(loss, histograms, layers, chosen)
     numbers = tuple(int(row) for row in chosen)
     return Report.of(reading, None, share, rows=numbers, parts=_parts(layers, gradients, batch))
 
@@ -85,17 +85,17 @@ def _of_gradients(model: Module, share: float) -> Report:
             f"report: no parameter of this {type(model).__name__} has a gradient; call loss.backward() first, "
             "or give the loss: report(model, loss)"
         )
-    probe = Probe(model)
+    probe = Probe(layers_of(model))
     probe.measure_gradients(gradients, {})
     return Report.of(probe.reading(), None, share)
 
 
 def _measured(
-    model: Module, loss: Tensor, histograms: bool, layers: list[Layer], rows: Array | None
-) -> tuple[Any, dict[Tensor, Tensor]]:
+    loss: Tensor, histograms: bool, layers: list[Layer], rows: Array | None
+) -> tuple[Reading, dict[Tensor, Tensor]]:
     """A sweep's reading, and its gradients; of these rows only."""
     masks = [] if rows is None else _mask(layers, rows)
-    probe = Probe(model, histograms)
+    probe = Probe(layers, histograms)
     try:
         probe.attach([loss])
         gradients = gradients_of(loss)
