@@ -4,7 +4,7 @@ they become part of its program. Both ways they end as one vector, whose parts a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,7 +64,7 @@ class Layout:
         parts: in the order of the vector.
     """
 
-    def __init__(self, layers: list[LayerFacts], parts: list[Part]) -> None:
+    def __init__(self, layers: list[LayerFacts], parts: Sequence[Part]) -> None:
         self.layers = layers
         self.parts = parts
 
@@ -162,9 +162,10 @@ class Probe:
         self.complete = True
         with no_grad():
             for n, layer in enumerate(self._layers):
+                uses = tuple([(n, measure) for measure in GRADIENT_SUMS])
                 for p in layer.parameters.values():
                     if p in gradients:
-                        self._measure_gradient(n, p, gradients[p], previous.get(p))
+                        self._measure_gradient(n, uses, p, gradients[p], previous.get(p))
                     else:
                         self._take(n, WEIGHT, self._values(square(p).sum()))
                 self._measure_silence(n, layer, gradients)
@@ -180,10 +181,10 @@ class Probe:
         self.detach()
         self._results.clear()
         facts = [self._facts(n, layer) for n, layer in enumerate(self._layers)]
+        parts, values = zip(*self._taken, strict=True)
         with no_grad():
-            flat = [values.reshape(-1) for _, values in self._taken]
-            vector = Tensor(np.concatenate(flat)) if self._eager else cat(flat)
-        return Reading(Layout(facts, [part for part, _ in self._taken]), vector)
+            vector = Tensor(np.concatenate(values, None)) if self._eager else cat([v.reshape(-1) for v in values])
+        return Reading(Layout(facts, parts), vector)
 
     # Single measures
 
@@ -198,11 +199,10 @@ class Probe:
     def _take(self, layer: int, measure: str, values: Any, rows: int = 0) -> None:
         self._taken.append((Part(((layer, measure),), values.shape, rows), values))
 
-    def _measure_gradient(self, n: int, p: Any, g: Tensor, before: Tensor | None) -> None:
+    def _measure_gradient(self, n: int, uses: tuple[Use, ...], p: Any, g: Tensor, before: Tensor | None) -> None:
         earlier = None if before is None else self._values(before)
         sums, kept = self._run(gradient_sums, self._values(p), self._values(g), earlier)
-        measures = GRADIENT_SUMS if before is not None else GRADIENT_SUMS[:3]
-        self._taken.append((Part(tuple([(n, measure) for measure in measures]), sums.shape, 0, True), sums))
+        self._taken.append((Part(uses if before is not None else uses[:3], sums.shape, 0, True), sums))
         self._before.append((n, p, kept))
 
     def _measure_activation(self, n: int, call: Call) -> None:
