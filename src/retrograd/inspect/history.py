@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from ..kernels.spec import Array, active, revision
+from ..kernels.spec import Array, active
 from ..nn.module import Module
 from ..optim.optimizer import (
     Optimizer,
@@ -21,7 +21,7 @@ from ..program.containers import arrays_in
 from ..program.observe import Observer, join, leave, observers
 from ..tape import RemovableHandle, state
 from ..tensor import Tensor
-from .layers import Layer, layers_of
+from .layers import Anatomy
 from .probe import Probe, Reading, listen
 from .responsibility import Report, learning_parameters
 
@@ -49,9 +49,7 @@ class Watch(Observer):
         self._calls: dict[Any, int] = {}  # of each compiled step: its calls until the one to measure next
         self._waits: dict[Any, float] = {}  # and how many of them are still to come
         self._probe: Probe | None = None
-        self._known: list[Layer] = []  # as they are at this revision
-        self._owned: dict[Any, None] = {}
-        self._known_at = -1
+        self._anatomy = Anatomy(model)
         self._previous: Mapping[Any, Tensor] = {}  # what the gradients were after the step before
         self._missing: dict[Any, Array] = {}  # what stands for those that were not there
         self._remembered = False
@@ -142,25 +140,26 @@ class Watch(Observer):
             if not self._remembered:
                 self._remember_gradients()
             self._remembered = False
-            self._probe = Probe(self._layers(), self._histograms)
+            self._probe = Probe(self._anatomy, self._histograms)
 
     def _before_update(self, optimizer: Optimizer) -> None:
-        here = self._tracing or state.kernels is active
-        if here and self._probe is not None and self._probe.swept and self._is_updated_by(optimizer):
+        if self._probe is None or not (self._tracing or state.kernels is active):
+            return
+        if self._probe.swept and self._is_updated_by(optimizer):
             self._measure_gradients()
             self._updated = True
 
     def _after_update(self, optimizer: Optimizer) -> None:
-        if state.kernels is active and (self._step + 1) % self._every == 0 and self._is_updated_by(optimizer):
+        if (self._step + 1) % self._every == 0 and state.kernels is active and self._is_updated_by(optimizer):
             self._remember_gradients()
 
     def _is_updated_by(self, optimizer: Optimizer) -> bool:
-        mine = self._parameters()
+        mine = self._anatomy.parameters
         return any(p in mine for group in optimizer.param_groups for p in group["params"])
 
     def _measure_gradients(self) -> None:
         if not self._probe.complete:
-            gradients = {p: p.grad for p in self._parameters() if p.grad is not None}
+            gradients = {p: p.grad for p in self._anatomy.parameters if p.grad is not None}
             self._probe.measure_gradients(gradients, self._previous)
 
     def _read(self) -> Reading:
@@ -185,7 +184,7 @@ class Watch(Observer):
     def _remember_gradients(self) -> None:
         """Keep the gradients of the step before a measured one."""
         self._remembered = True
-        self._previous = {p: Tensor(self._gradient(p).copy()) for p in self._parameters()}
+        self._previous = {p: Tensor(self._gradient(p).copy()) for p in self._anatomy.parameters}
 
     def _gradient(self, p: Any) -> Array:
         """The parameter's gradient, or numbers that are none."""
@@ -194,18 +193,6 @@ class Watch(Observer):
         if p not in self._missing:
             self._missing[p] = np.full(p.shape, np.nan, p.dtype)
         return self._missing[p]
-
-    def _layers(self) -> list[Layer]:
-        """The model's layers, without calls."""
-        if self._known_at != revision[0]:
-            self._known, self._known_at = layers_of(self._model), revision[0]
-            self._owned = {p: None for layer in self._known for p in layer.parameters.values()}
-        return self._known
-
-    def _parameters(self) -> dict[Any, None]:
-        """The model's parameters, in the order of its layers."""
-        self._layers()
-        return self._owned
 
     # Compiled steps
 
@@ -217,10 +204,10 @@ class Watch(Observer):
         self._latest_measured = False
 
     def observe(self, function: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
-        parameters = self._parameters()
+        parameters = self._anatomy.parameters
         count, kept = len(args) - len(parameters), self._previous
         self._previous = dict(zip(parameters, args[count:], strict=True))
-        self._probe, self._tracing = Probe(self._layers(), self._histograms), True
+        self._probe, self._tracing = Probe(self._anatomy, self._histograms), True
         try:
             returned = function(*args[:count], **kwargs)
             return returned, self._read() if self._probe.swept else None
@@ -231,7 +218,7 @@ class Watch(Observer):
     def prepare(self, step: Any) -> list[Array]:
         if self._probe is not None:
             self._finish()
-        return [self._gradient(p) if p.grad is None else p.grad.array for p in self._parameters()]
+        return [self._gradient(p) if p.grad is None else p.grad.array for p in self._anatomy.parameters]
 
     def receive(self, step: Any, reading: Any) -> None:
         if reading is None:

@@ -6,10 +6,10 @@ with the activation that follows it and nothing else reads, whether one kernel d
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
-from ..kernels.spec import Array
+from ..kernels.spec import Array, revision
 from ..nn.module import Module
 from ..nn.parameter import Parameter
 from ..ops.activation import Activation
@@ -28,14 +28,14 @@ class Call(NamedTuple):
 
     Attributes:
         output: where its result stands, after the activation.
-        inputs: where its data came from; a place, or a leaf that asks for a gradient.
+        inputs: where its data came from in the graph, each place once; not the leaves.
         activation: its name; "identity" where there is none.
         activated: the activation's output or, for one whose derivative reads its input, None.
         input_shape: of the data, rows first.
     """
 
     output: Place
-    inputs: list[Any]
+    inputs: list[Place]
     activation: str
     activated: Array | None
     input_shape: tuple[int, ...]
@@ -78,12 +78,71 @@ def layers_of(model: Module) -> list[Layer]:
     ]
 
 
-def layers_in(layers: Iterable[Layer], results: Iterable[Tensor]) -> list[Layer]:
-    """A model's layers_of() with their calls in the graph of `results`, in the order of the forward pass; those that
-    took no part come first."""
+class Anatomy:
+    """A model's layers in one graph after another: what was found stands while the model and the form of the graph do.
+
+    Args:
+        model: whose layers they are.
+    """
+
+    def __init__(self, model: Module) -> None:
+        self._model = model
+        self._revision = -1
+        self._layers: list[Layer] = []
+        self._numbers: dict[Any, int] = {}  # of the parameters
+        self._form: list[Any] = []  # of the graph that was looked at last
+        self._found: list[tuple[Layer, list[Any]]] = []  # its layers, the nodes of their calls by number
+
+    @property
+    def layers(self) -> list[Layer]:
+        """All of them, as layers_of() lists them."""
+        if self._revision != revision[0]:
+            self._layers, self._revision = layers_of(self._model), revision[0]
+            self._numbers = {p: n for n, p in enumerate(p for layer in self._layers for p in layer.parameters.values())}
+            self._form = []
+        return self._layers
+
+    @property
+    def parameters(self) -> Collection[Parameter]:
+        """Those of the layers, in their order; quick to search."""
+        return self.layers and self._numbers.keys()
+
+    def layers_in(self, results: Iterable[Tensor]) -> list[Layer]:
+        """The layers with their calls in the graph of `results`, see layers_in()."""
+        layers, nodes = self.layers, nodes_of(results)
+        number = {node: n for n, node in enumerate(nodes)}
+        form = [self._form_of(node, number) for node in nodes]
+        if form != self._form:
+            found = layers_in(layers, nodes)
+            self._form = form
+            self._found = [(layer._replace(calls=[]), [_numbered(c, number) for c in layer.calls]) for layer in found]
+            return found
+        return [Layer(*layer[:-1], [_placed(call, nodes) for call in calls]) for layer, calls in self._found]
+
+    def _form_of(self, node: Node, number: dict[Node, int]) -> Any:
+        """What layers_in() reads of a node, without the node."""
+        sources = [(number[w[0]], w[1]) if type(w) is tuple else self._numbers.get(w) for w in node.inputs]
+        return node.op, sources, node.shapes, node.arrays is FREED
+
+
+def _numbered(call: Call, number: dict[Node, int]) -> Any:
+    """A call that holds on to no graph."""
+    (node, output), kept = call.output, call.activated is not None
+    return number[node], output, [(number[n], i) for n, i in call.inputs], call.activation, kept, call.input_shape
+
+
+def _placed(call: Any, nodes: list[Node]) -> Call:
+    """A numbered call in another graph."""
+    number, output, inputs, activation, kept, shape = call
+    node = nodes[number]
+    return Call((node, output), [(nodes[n], i) for n, i in inputs], activation, node.arrays[-1] if kept else None, shape)
+
+
+def layers_in(layers: Iterable[Layer], nodes: list[Node]) -> list[Layer]:
+    """A model's layers_of() with their calls in a graph, given by its nodes_of(), in the order of the forward pass;
+    those that took no part come first."""
     layers = [Layer(*layer[:-1], []) for layer in layers]
     owner = {p: layer.path for layer in layers for p in layer.parameters.values()}
-    nodes = nodes_of(results)
     readers: dict[Place, list[Node]] = {}
     made: dict[Node, set[Parameter]] = {}  # what is calculated from parameters alone, such as a transposed weight
     spans: dict[str, list[_Span]] = {layer.path: [] for layer in layers}
@@ -110,7 +169,8 @@ def layers_in(layers: Iterable[Layer], results: Iterable[Tensor]) -> list[Layer]
                 _extend(spans[path], node, data, shape, {p for p in own if owner[p] == path})
     for layer in layers:
         for span in spans[layer.path]:
-            layer.calls.append(_call(span.node, [d for d in span.data if d is not None], span.shape, readers))
+            inputs = list(dict.fromkeys(d for d in span.data if type(d) is tuple))
+            layer.calls.append(_call(span.node, inputs, span.shape, readers))
     return sorted(layers, key=lambda layer: layer.calls[-1].output[0].order if layer.calls else -1)
 
 
@@ -195,7 +255,7 @@ def nodes_of(results: Iterable[Tensor]) -> list[Node]:
     return sorted(seen, key=lambda node: node.order)
 
 
-def _call(node: Node, data: list[Any], shape: tuple[int, ...], readers: dict[Place, list[Node]]) -> Call:
+def _call(node: Node, inputs: list[Place], shape: tuple[int, ...], readers: dict[Place, list[Node]]) -> Call:
     """The layer's call that starts at this node, with the activation that alone reads its result."""
     name = node.op.activation if isinstance(node.op, Linear) else "identity"
     if name == "identity":
@@ -203,4 +263,4 @@ def _call(node: Node, data: list[Any], shape: tuple[int, ...], readers: dict[Pla
         if len(after) == 1 and isinstance(after[0].op, Activation):
             node, name = after[0], after[0].name
     keeps_output = name != "identity" and OUTPUT in node.op.saves and node.arrays is not FREED
-    return Call((node, 0), data, name, node.arrays[-1] if keeps_output else None, shape)
+    return Call((node, 0), inputs, name, node.arrays[-1] if keeps_output else None, shape)

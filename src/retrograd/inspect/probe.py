@@ -18,7 +18,7 @@ from ..ops.shape import cat
 from ..ops.rule import Op
 from ..tape import RemovableHandle, no_grad, state
 from ..tensor import Tensor
-from .layers import Call, Layer, Place, layers_in, values_of
+from .layers import Anatomy, Call, Layer, Place, values_of
 
 ARRIVING, LEAVING, SLOPE = "arriving", "leaving", "slope"
 GRADIENT, WEIGHT, PRODUCT = "gradient", "weight", "product"
@@ -107,17 +107,18 @@ class Probe:
     cost little more than what the kernels take.
 
     Args:
-        layers: of the model, as layers_of() lists them.
+        anatomy: of the model, whose layers are measured.
         keep: whether whole activations and signals are kept, for histograms.
 
     Attributes:
         complete: whether the parameters and their gradients were measured.
     """
 
-    def __init__(self, layers: list[Layer], keep: bool = False) -> None:
+    def __init__(self, anatomy: Anatomy, keep: bool = False) -> None:
+        self._anatomy = anatomy
         self._keep = keep
         self._eager = state.kernels is active
-        self._layers = layers
+        self._layers = anatomy.layers
         self._taken: list[tuple[Part, Any]] = []
         self._outputs: dict[int, tuple[int, ...]] = {}
         self._before: list[tuple[int, Any, Any]] = []  # layer, parameter, what it was before the update
@@ -136,7 +137,7 @@ class Probe:
         self.detach()
         self._taken.clear()
         self._results += results
-        self._layers = layers_in(self._layers, self._results)
+        self._layers = self._anatomy.layers_in(self._results)
         signals: dict[Place, list[Use]] = {}
         with no_grad():
             values = values_of(self._layers, self._results) if self._keep else {}
@@ -146,7 +147,7 @@ class Probe:
                     if call.output in values:
                         self._take(n, VALUES, _as_rows(self._values(values[call.output])))
                     signals.setdefault(call.output, []).append((n, ARRIVING))
-                    for place in dict.fromkeys(p for p in call.inputs if type(p) is tuple):
+                    for place in call.inputs:
                         signals.setdefault(place, []).append((n, LEAVING))
         for place, uses in signals.items():
             self._listen(place, tuple(uses))
@@ -207,7 +208,7 @@ class Probe:
 
     def _measure_activation(self, n: int, call: Call) -> None:
         if call.activated is not None and call.activation in TERMS:
-            rows = _as_rows(self._values(Tensor(call.activated)))
+            rows = _as_rows(call.activated if self._eager else Tensor(call.activated))
             self._take(n, SLOPE, self._run(unit_sums, rows, term=call.activation), len(rows))
 
     def _measure_silence(self, n: int, layer: Layer, gradients: Mapping[Any, Tensor]) -> None:

@@ -12,7 +12,7 @@ from ..nn.module import Module
 from ..tape import RemovableHandle
 from ..tensor import Tensor
 from .history import watched
-from .layers import Layer, layers_in, layers_of, nodes_of
+from .layers import Anatomy, Layer, nodes_of
 from .probe import Probe, Reading, listen
 from .responsibility import Report, learning_parameters
 
@@ -66,14 +66,15 @@ def report(
         return watched(model) or _of_gradients(model, share)
     if not isinstance(loss, Tensor):
         raise TypeError(f"report: loss is a {type(loss).__name__}, expected a Tensor of one element")
-    layers = layers_in(layers_of(model), [loss])
+    anatomy = Anatomy(model)
+    layers = anatomy.layers_in([loss])
     if not any(layer.calls for layer in layers):
         raise ValueError(f"report: the loss does not come from the parameters of this {type(model).__name__}")
     if rows is None:
-        return Report.of(_measured(loss, histograms, layers, None)[0], None, share)
+        return Report.of(_measured(loss, histograms, anatomy, [])[0], None, share)
     chosen = _chosen(rows, layers)
-    _, batch = _measured(loss, False, layers, None)
-    reading, gradients = _measured(loss, histograms, layers, chosen)
+    _, batch = _measured(loss, False, anatomy, [])
+    reading, gradients = _measured(loss, histograms, anatomy, _mask(layers, chosen))
     numbers = tuple(int(row) for row in chosen)
     return Report.of(reading, None, share, rows=numbers, parts=_parts(layers, gradients, batch))
 
@@ -85,17 +86,16 @@ def _of_gradients(model: Module, share: float) -> Report:
             f"report: no parameter of this {type(model).__name__} has a gradient; call loss.backward() first, "
             "or give the loss: report(model, loss)"
         )
-    probe = Probe(layers_of(model))
+    probe = Probe(Anatomy(model))
     probe.measure_gradients(gradients, {})
     return Report.of(probe.reading(), None, share)
 
 
 def _measured(
-    loss: Tensor, histograms: bool, layers: list[Layer], rows: Array | None
+    loss: Tensor, histograms: bool, anatomy: Anatomy, masks: list[RemovableHandle]
 ) -> tuple[Reading, dict[Tensor, Tensor]]:
-    """A sweep's reading, and its gradients; of these rows only."""
-    masks = [] if rows is None else _mask(layers, rows)
-    probe = Probe(layers, histograms)
+    """A sweep's reading, and its gradients; the masks, which see the signal first, are removed."""
+    probe = Probe(anatomy, histograms)
     try:
         probe.attach([loss])
         gradients = gradients_of(loss)
