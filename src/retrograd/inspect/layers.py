@@ -103,9 +103,9 @@ class Anatomy:
         return self._layers
 
     @property
-    def parameters(self) -> Collection[Parameter]:
-        """Those of the layers, in their order; quick to search."""
-        return self.layers and self._numbers.keys()
+    def parameters(self) -> Collection[Any]:
+        """The layers' parameters, in order; quick to search."""
+        return self._numbers.keys() if self.layers else ()
 
     def layers_in(self, results: Iterable[Tensor]) -> list[Layer]:
         """The layers with their calls in the graph of `results`, see layers_in()."""
@@ -135,7 +135,8 @@ def _placed(call: Any, nodes: list[Node]) -> Call:
     """A numbered call in another graph."""
     number, output, inputs, activation, kept, shape = call
     node = nodes[number]
-    return Call((node, output), [(nodes[n], i) for n, i in inputs], activation, node.arrays[-1] if kept else None, shape)
+    activated = node.arrays[-1] if kept else None
+    return Call((node, output), [(nodes[n], i) for n, i in inputs], activation, activated, shape)
 
 
 def layers_in(layers: Iterable[Layer], nodes: list[Node]) -> list[Layer]:

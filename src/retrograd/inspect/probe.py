@@ -14,8 +14,8 @@ from ..kernels.spec import Array, active
 from ..ops.elementwise import abs as absolute
 from ..ops.elementwise import square
 from ..ops.measure import gradient_sums, unit_sums, update_sums
-from ..ops.shape import cat
 from ..ops.rule import Op
+from ..ops.shape import cat
 from ..tape import RemovableHandle, no_grad, state
 from ..tensor import Tensor
 from .layers import Anatomy, Call, Layer, Place, values_of
