@@ -1,13 +1,15 @@
-"""What watching a compiled training costs: ten steps with rg.inspect.watch(every=10) beside ten without.
+"""What watching a training costs, eager or compiled: ten steps with rg.inspect.watch(every=10) beside ten without.
 
-python -m benchmarks.watching [backend]
+python -m benchmarks.watching [backend [eager]]
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from statistics import median
 from time import perf_counter
+from typing import Any
 
 import retrograd as rg
 import retrograd.nn.functional as F
@@ -18,13 +20,12 @@ SHAPES = ((64, 32), (64, 64), (64, 128), (64, 256), (64, 512), (128, 32), (128, 
 ROUNDS = 50
 
 
-def training(width: int, rows: int) -> tuple[nn.Module, rg.program.step.CompiledStep, rg.Tensor, rg.Tensor]:
-    """A classifier, its compiled step with Adam, and a batch."""
+def training(width: int, rows: int, compiled: bool) -> tuple[nn.Module, Callable[..., Any], rg.Tensor, rg.Tensor]:
+    """A classifier, its step with Adam, and a batch."""
     hidden = [layer for _ in range(3) for layer in (nn.Linear(width, width), nn.ReLU())]
     model = nn.Sequential(*hidden, nn.Linear(width, 10))
     optimizer = optim.Adam(model.parameters())
 
-    @rg.compile
     def step(x: rg.Tensor, y: rg.Tensor) -> rg.Tensor:
         loss = F.cross_entropy(model(x), y)
         optimizer.zero_grad()
@@ -32,14 +33,14 @@ def training(width: int, rows: int) -> tuple[nn.Module, rg.program.step.Compiled
         optimizer.step()
         return loss
 
-    return model, step, rg.randn(rows, width), rg.randint(0, 10, (rows,))
+    return model, rg.compile(step) if compiled else step, rg.randn(rows, width), rg.randint(0, 10, (rows,))
 
 
 def main() -> None:
     with rg.backends.use(*sys.argv[1:2] or ["auto"]):
         print("width   rows   plain        observed   ten steps")
         for width, rows in SHAPES:
-            model, step, x, y = training(width, rows)
+            model, step, x, y = training(width, rows, compiled="eager" not in sys.argv)
             plain, observed, both = [], [], []
             for _ in range(ROUNDS):
                 step(x, y)  # which finds the caches as the others left them
