@@ -242,7 +242,7 @@ def watch(model: Module, every: int = 10, histograms: bool = False, share: float
     steps that run eagerly and of each compiled step; in a compiled one the reductions are part of its program, of a
     second one that runs in place of the plain one when it is due, and is kept for the watches that follow. On the C
     backend it takes 1.2 to 1.5 times as long as the plain one (benchmarks/watching.py measures it). An eager training
-    of four layers of 64 units takes 1.1 to 1.2 times as long at every=10, most of it for calling the kernels.
+    of four layers of 64 units takes 1.1 to 1.2 times as long at every=10.
 
     Args:
         model: whose layers to watch.
