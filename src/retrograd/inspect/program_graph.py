@@ -56,8 +56,8 @@ def _group(segment: Segment) -> tuple[str, ...]:
 
 def _lines(instruction: Instruction, names: dict[int, str]) -> list[str]:
     """The call's kernel and activation, its operations, and the memory from outside that it reads or writes."""
-    activation = instruction.arguments.get("activation")
-    title = instruction.kernel + (f", {activation}" if activation not in (None, "identity") else "")
+    activations = [instruction.arguments.get(name, "identity") for name in ("activation", "x_activation")]
+    title = ", ".join([instruction.kernel, *(a for a in activations if a != "identity")])
     held = {
         o.buffer.number: f"{names.get(id(o.buffer.array), 'memory')}: {_shape(o)}"
         for o in (*instruction.operands(), *instruction.written())
