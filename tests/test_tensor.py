@@ -373,6 +373,19 @@ def misaligned(values: Any) -> np.ndarray:
     return np.frombuffer(b" " + values.tobytes(), values.dtype, offset=1).reshape(values.shape)
 
 
+def called_before(step: Any) -> Any:
+    """The step, after a call with other memory: what follows is recognized by its form."""
+
+    def again(given: np.ndarray) -> rg.Tensor:
+        step(np.zeros(given.shape, given.dtype))
+        inputs = step._latest_call[0]
+        made = step(given)
+        assert all(a.flags.aligned for a in (*inputs, *step._latest_call[0]))
+        return made
+
+    return again
+
+
 @pytest.mark.parametrize(
     "enter",
     [
@@ -381,6 +394,7 @@ def misaligned(values: Any) -> np.ndarray:
         lambda a: rg.zeros(2, dtype=rg.float64) + a,
         lambda a: rg.Tensor(rg.kernels.add(a, 0.0 * a)),
         rg.compile(lambda a: a.clone()),
+        called_before(rg.compile(lambda a: a + 0.0)),
     ],
 )
 def test_elements_at_odd_addresses_are_copied_where_they_enter(enter: Any, backend: str) -> None:

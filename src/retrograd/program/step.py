@@ -264,7 +264,7 @@ def _of_same_form(args: Sequence[Any], known: list[Array]) -> list[Array] | None
         array = value.array if isinstance(value, Tensor) else value
         if type(array) is not np.ndarray or array.dtype != like.dtype or array.shape != like.shape:
             return None
-        arrays.append(array if array.flags.c_contiguous else array_of(array))
+        arrays.append(array if array.flags.carray else array_of(array))
     return arrays
 
 
