@@ -87,7 +87,7 @@ RG_KERNEL(void, sgd_update)(real *p, const real *g, real *velocity, int64_t n, d
 RG_KERNEL(void, adam_update)(real *p, const real *g, real *m, real *v, real *v_max, int64_t n, double lr, double beta1,
                              double beta2, double eps, double weight_decay, int decoupled, int64_t step);
 RG_KERNEL(void, rmsprop_update)(real *p, const real *g, real *v, real *velocity, real *g_mean, int64_t n, double lr,
-                                double alpha, double eps, double weight_decay, double momentum);
+                                double alpha, double eps, double weight_decay, double momentum, int accumulate);
 
 /* Sums over each block of `block` of n elements, the last having what is left, to sums: p^2, g^2, |p g|, before^2 and
  * g before (blocks, 5), and p is copied to kept; before may be NULL. (p - kept)^2 (blocks). */

@@ -70,7 +70,7 @@ typedef enum {
     RG_LOG_SOFTMAX_BACKWARD,
     RG_SGD_UPDATE,     /* p, g, [velocity]; nesterov, first; lr, momentum, dampening, weight_decay */
     RG_ADAM_UPDATE,    /* p, g, m, v, [v_max]; decoupled; lr, beta1, beta2, eps, weight_decay, step (whole) */
-    RG_RMSPROP_UPDATE, /* p, g, v, [velocity], [g_mean]; lr, alpha, eps, weight_decay, momentum */
+    RG_RMSPROP_UPDATE, /* p, g, v, [velocity], [g_mean]; accumulate; lr, alpha, eps, weight_decay, momentum */
     RG_GRADIENT_SUMS,  /* sums, kept, p, g, [before]; block */
     RG_UPDATE_SUMS,    /* sums, p, kept; block */
     RG_UNIT_SUMS,      /* sums, x; rg_term */

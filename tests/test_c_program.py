@@ -32,6 +32,7 @@ OPTIMIZERS = {
     "adam": lambda ps: optim.Adam(ps, lr=0.01, weight_decay=0.01),
     "adamw": lambda ps: optim.AdamW(ps, lr=0.01, amsgrad=True),
     "rmsprop": lambda ps: optim.RMSprop(ps, lr=0.002, momentum=0.5, centered=True),
+    "adagrad": lambda ps: optim.Adagrad(ps, lr=0.02, lr_decay=0.1, initial_accumulator_value=0.1),
 }
 LOSSES = {
     "mse": F.mse_loss,

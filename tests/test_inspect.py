@@ -295,6 +295,7 @@ def test_calls_that_run_together_share_no_memory() -> None:
         ("Adam", {"amsgrad": True, "weight_decay": 0.1}),
         ("AdamW", {}),
         ("RMSprop", {"momentum": 0.9, "centered": True, "weight_decay": 0.1}),
+        ("Adagrad", {"lr_decay": 0.1}),
     ],
     ids=str,
 )

@@ -418,7 +418,14 @@ CASES: dict[str, Case] = {
         )
     ),
     "rmsprop_update": Case(
-        lambda s: updating(s, {"v": 8.0, "velocity": -2.0, "g_mean": -0.5}, lr=rate, weight_decay=rate, momentum=rate)
+        lambda s: updating(
+            s,
+            {"v": 40.0, "velocity": -2.0, "g_mean": -0.5},
+            lr=rate,
+            weight_decay=rate,
+            momentum=rate,
+            accumulate=st.booleans(),
+        )
     ),
     "gradient_sums": Case(
         lambda s: equal(s, "p", "g", "before", block=st.sampled_from([1, 3, 1024])).flatmap(

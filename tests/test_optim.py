@@ -45,6 +45,13 @@ CASES = [
             maximize=(False, True),
         )
     ),
+    *(
+        ("Adagrad", options)
+        for options in combinations(
+            lr_decay=(0.0, 0.1), weight_decay=(0.0, 0.1), initial_accumulator_value=(0.0, 0.5), eps=(1e-10, 1e-2),
+            maximize=(False, True),
+        )
+    ),
 ]  # fmt: skip
 
 
@@ -93,7 +100,7 @@ def test_twenty_steps_equal_pytorchs(torch, name, options):
     assert_equal_parameters(ours, theirs, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop"])
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop", "Adagrad"])
 def test_defaults_are_pytorchs(torch, name):
     mine = getattr(optim, name)([rg.zeros(1, requires_grad=True)])
     peer = getattr(torch.optim, name)([torch.zeros(1, requires_grad=True)])
@@ -108,6 +115,7 @@ def test_defaults_are_pytorchs(torch, name):
         ("Adam", {"amsgrad": True}),
         ("AdamW", {}),
         ("RMSprop", {"momentum": 0.5, "centered": True}),
+        ("Adagrad", {"lr_decay": 0.1, "initial_accumulator_value": 0.2}),
     ],
 )
 def test_state_travels_to_pytorch_and_back(torch, name, options):
@@ -162,7 +170,7 @@ def test_training_lowers_the_loss_in_float32():
     net = nn.Sequential(nn.Linear(3, 16), nn.Tanh(), nn.Linear(16, 1))
     x = rg.randn(64, 3)
     y = x.sum(1, keepdim=True)
-    for make in (optim.SGD, optim.Adam, optim.AdamW, optim.RMSprop):
+    for make in (optim.SGD, optim.Adam, optim.AdamW, optim.RMSprop, optim.Adagrad):
         opt = make(net.parameters(), lr=1e-2)
         losses = []
         for _ in range(20):
@@ -174,7 +182,7 @@ def test_training_lowers_the_loss_in_float32():
         assert losses[-1] < losses[0], make
 
 
-@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop"])
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop", "Adagrad"])
 def test_strided_parameters_and_gradients(name):
     values = np.arange(12.0).reshape(3, 4)
     plain = rg.tensor(values.T, requires_grad=True)
@@ -286,6 +294,7 @@ def test_closure_and_zero_grad():
         (lambda p: optim.Adam(p, betas=(0.9, 1.0)), "Invalid beta parameter at index 1: 1.0"),
         (lambda p: optim.AdamW(p, eps=-1), "AdamW: Invalid epsilon value: -1"),
         (lambda p: optim.RMSprop(p, alpha=-1), "Invalid alpha value: -1"),
+        (lambda p: optim.Adagrad(p, initial_accumulator_value=-1), "Invalid initial_accumulator_value value: -1"),
         (lambda p: optim.RMSprop([{"params": p, "lr": float("nan")}]), "Invalid learning rate: nan"),
         (lambda p: optim.SGD([]), "empty parameter list"),
         (lambda p: optim.SGD(p + p), "appear twice"),

@@ -114,19 +114,22 @@ def rmsprop_update(
     eps: float = 1e-8,
     weight_decay: float = 0.0,
     momentum: float = 0.0,
+    accumulate: bool = False,
 ) -> None:
     """RMSprop (Hinton, lecture 6e of Neural Networks for Machine Learning), centered where `g_mean` is given.
 
     g += weight_decay p; v = alpha v + (1-alpha) g²; g_mean = alpha g_mean + (1-alpha) g;
     d = g / (sqrt(v - g_mean²) + eps); with `velocity`: velocity = momentum velocity + d takes d's place; p -= lr d.
+    Where `accumulate`, both alpha and 1-alpha are 1: v is a sum (Adagrad, Duchi et al. 2011).
     """
     t = p.dtype.type
+    kept, gain = (t(1), t(1)) if accumulate else (t(alpha), t(1 - alpha))
     if weight_decay:
         g = g + t(weight_decay) * p
-    v[...] = _flushed(t(alpha) * v + t(1 - alpha) * g * g)
+    v[...] = _flushed(kept * v + gain * g * g)
     variance = v
     if g_mean is not None:
-        g_mean[...] = _flushed(t(alpha) * g_mean + t(1 - alpha) * g)
+        g_mean[...] = _flushed(kept * g_mean + gain * g)
         variance = np.maximum(v - g_mean * g_mean, t(0))  # rounding can leave it below zero
     d = g / (np.sqrt(variance) + t(eps))
     if velocity is not None:

@@ -289,10 +289,11 @@ def register_optimizer_step_post_hook(hook: Callable[[Optimizer], Any]) -> Remov
     return RemovableHandle(_post_hooks, hook)
 
 
-def remembered(kept: dict[str, Any], name: str, like: Array) -> Array:
-    """The array that a parameter's state keeps under a name; zeros like the parameter the first time."""
+def remembered(kept: dict[str, Any], name: str, like: Array, value: float = 0.0) -> Array:
+    """The array that a parameter's state keeps under a name; like the parameter, of one value, the first time."""
     tensor = kept.get(name)
     if tensor is None:
         tensor = kept[name] = Tensor(aligned_zeros(like.shape, like.dtype))
+        tensor.array[...] = value
     thread.kernels.hold([tensor])
     return tensor.array

@@ -217,7 +217,8 @@ def _rmsprop(c: Call) -> Iterable[Encoded]:
         *(c.get("lr", 1e-2), c.get("alpha", 0.99), c.get("eps", 1e-8)),
         *(c.get("weight_decay", 0.0), c.get("momentum", 0.0)),
     )
-    yield Encoded("RMSPROP_UPDATE", tuple(map(c.view, ("p", "g", "v", "velocity", "g_mean"))), (), numbers)
+    operands = tuple(map(c.view, ("p", "g", "v", "velocity", "g_mean")))
+    yield Encoded("RMSPROP_UPDATE", operands, (bool(c.get("accumulate", False)),), numbers)
 
 
 def _gradient_sums(c: Call) -> Iterable[Encoded]:

@@ -70,13 +70,16 @@ def rmsprop_update(
     eps: float = 1e-8,
     weight_decay: float = 0.0,
     momentum: float = 0.0,
+    accumulate: bool = False,
 ) -> None:
     run = _RMSPROP.get(p.dtype)
     if run is None or not p.flags.carray:
-        return reference.rmsprop_update.reference(p, g, v, velocity, g_mean, lr, alpha, eps, weight_decay, momentum)
+        return reference.rmsprop_update.reference(
+            p, g, v, velocity, g_mean, lr, alpha, eps, weight_decay, momentum, accumulate
+        )
     return run(
         pointer(p), contiguous(g), pointer(v), _state(velocity), _state(g_mean), p.size,
-        lr, alpha, eps, weight_decay, momentum,
+        lr, alpha, eps, weight_decay, momentum, accumulate,
     )  # fmt: skip
 
 

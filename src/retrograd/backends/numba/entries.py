@@ -210,15 +210,15 @@ def _rmsprop(dtype, record, start, velocity, g_mean):
         vector(dtype, record, 1, start, n),
         vector(dtype, record, 2, start, n),
     )
-    lr, alpha, eps = number(record, 1), number(record, 2), number(record, 3)
-    weight_decay, momentum = number(record, 4), number(record, 5)
-    update.rmsprop(p, g, v, velocity, g_mean, lr, alpha, eps, weight_decay, momentum)
+    accumulate, lr, alpha, eps = integer(record, 1) != 0, number(record, 2), number(record, 3), number(record, 4)
+    weight_decay, momentum = number(record, 5), number(record, 6)
+    update.rmsprop(p, g, v, velocity, g_mean, lr, alpha, eps, weight_decay, momentum, accumulate)
     return 0
 
 
 @inlined
 def rmsprop(dtype, record, start, rows):
-    """p, g, v; elements; lr, alpha, eps, weight decay, momentum."""
+    """p, g, v; elements, whether v is a sum; lr, alpha, eps, weight decay, momentum."""
     return _rmsprop(dtype, record, start, None, None)
 
 

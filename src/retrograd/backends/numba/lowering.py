@@ -654,7 +654,7 @@ def _adam(low: Lowering, call: Call) -> None:
 def _rmsprop(low: Lowering, call: Call) -> None:
     name = "rmsprop" if call.arguments["g_mean"] is None else "centered_rmsprop"
     name += "" if call.arguments["velocity"] is None else "_with_momentum"
-    _update(low, call, name, ("v", "velocity", "g_mean"), (), "lr alpha eps weight_decay momentum")
+    _update(low, call, name, ("v", "velocity", "g_mean"), ("accumulate",), "lr alpha eps weight_decay momentum")
 
 
 def _sums(low: Lowering, call: Call, name: str, given: tuple[str, ...]) -> None:

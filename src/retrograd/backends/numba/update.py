@@ -82,12 +82,15 @@ def rmsprop_update(
     eps: float = 1e-8,
     weight_decay: float = 0.0,
     momentum: float = 0.0,
+    accumulate: bool = False,
 ) -> None:
     views = _views(p, g, v, velocity, g_mean)
     if views is None:
-        reference.rmsprop_update.reference(p, g, v, velocity, g_mean, lr, alpha, eps, weight_decay, momentum)
+        reference.rmsprop_update.reference(
+            p, g, v, velocity, g_mean, lr, alpha, eps, weight_decay, momentum, accumulate
+        )
     else:
-        run(rmsprop, CHEAP, views, lr, alpha, eps, weight_decay, momentum)
+        run(rmsprop, CHEAP, views, lr, alpha, eps, weight_decay, momentum, accumulate)
 
 
 @inlined
@@ -128,9 +131,10 @@ def adam(p, g, m, v, v_max, step_size, root_correction, beta1, beta2, eps, kept,
 
 
 @core
-def rmsprop(p, g, v, velocity, g_mean, lr, alpha, eps, weight_decay, momentum):
+def rmsprop(p, g, v, velocity, g_mean, lr, alpha, eps, weight_decay, momentum, accumulate):
     t = p.dtype.type
-    gain = t(1 - alpha)
+    gain = t(1) if accumulate else t(1 - alpha)
+    alpha = 1.0 if accumulate else alpha
     lr, alpha, eps, weight_decay, momentum = t(lr), t(alpha), t(eps), t(weight_decay), t(momentum)
     least = np.finfo(p.dtype).tiny
     for i in range(p.size):
