@@ -35,9 +35,13 @@ class Group(dict[str, Any]):
         revise()
 
 
+WORDS = frozenset({"line_search_fn"})
+"""Options whose values are words."""
+
+
 def require_number(name: str, value: Any) -> None:
     """Raise TypeError where an option is a tensor or a text: kernels take numbers."""
-    if isinstance(value, (Tensor, str)):
+    if isinstance(value, Tensor) or (isinstance(value, str) and name not in WORDS):
         raise TypeError(f"optimizer: {name} is {value!r}, expected a number; a tensor's is tensor.item()")
 
 
@@ -149,8 +153,7 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        for hook in list(_pre_hooks.values()):
-            hook(self)
+        self._call(PRE_HOOKS)
         thread.kernels.guard(self._structure)
         steps = [(group, self._ready(group)) for group in self.param_groups]
         for group, ready in steps:
@@ -159,9 +162,12 @@ class Optimizer:
                 if w is not p.array:
                     thread.kernels.assign(p.array, w)
                 p.changed()
-        for hook in list(_post_hooks.values()):
-            hook(self)
+        self._call(POST_HOOKS)
         return loss
+
+    def _call(self, hooks: dict[int, Callable[[Optimizer], Any]]) -> None:
+        for hook in list(hooks.values()):
+            hook(self)
 
     def _structure(self) -> tuple[Any, ...]:
         """What decides which kernels a step calls, beside the gradients; their numbers are read at each step."""
@@ -275,18 +281,18 @@ class Optimizer:
         return "\n".join([*lines, ")"])
 
 
-_pre_hooks: dict[int, Callable[[Optimizer], Any]] = {}
-_post_hooks: dict[int, Callable[[Optimizer], Any]] = {}
+PRE_HOOKS: dict[int, Callable[[Optimizer], Any]] = {}
+POST_HOOKS: dict[int, Callable[[Optimizer], Any]] = {}
 
 
 def register_optimizer_step_pre_hook(hook: Callable[[Optimizer], Any]) -> RemovableHandle:
     """Call `hook(optimizer)` in each step of every optimizer, when the gradients are there and nothing has changed."""
-    return RemovableHandle(_pre_hooks, hook)
+    return RemovableHandle(PRE_HOOKS, hook)
 
 
 def register_optimizer_step_post_hook(hook: Callable[[Optimizer], Any]) -> RemovableHandle:
     """Call `hook(optimizer)` after each step of every optimizer."""
-    return RemovableHandle(_post_hooks, hook)
+    return RemovableHandle(POST_HOOKS, hook)
 
 
 def remembered(kept: dict[str, Any], name: str, like: Array, value: float = 0.0) -> Array:
