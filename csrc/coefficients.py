@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import mpmath
-from mpmath import erf, erfc, exp, expm1, log, mpf, pi, sin, sqrt, tanh
+from mpmath import erf, erfc, exp, expm1, log, log1p, mpf, pi, sin, sqrt, tanh
 
 mpmath.mp.dps = 60
 Real = Callable[[mpf], mpf]
@@ -201,6 +201,49 @@ def show_row(row: list[mpf], end: str) -> None:
     print(textwrap.fill(f"{{{numbers}}}{end}", 116, initial_indent="    ", subsequent_indent="     "))
 
 
+def log1p_tail(r: mpf) -> mpf:
+    return (log1p(r) - r) / r**2 if abs(r) > TINY else -mpf(1) / 2 + r / 3
+
+
+def of_float(x: float | mpf) -> mpf:
+    """x rounded to a float."""
+    (number,) = struct.unpack("<f", struct.pack("<f", float(x)))
+    return mpf(number)
+
+
+def off_a_float(x: mpf) -> mpf:
+    """How far x is from the next float, relative to x."""
+    return abs(x - of_float(x)) / abs(x)
+
+
+def reciprocal(low: mpf, high: mpf) -> mpf:
+    """A float near the reciprocal of what lies between low and high whose logarithms, to the bases e and 2, are nearly
+    floats (Gal and Bachelis, ACM TOMS 17(1), 1991); 1 beside 1."""
+    if 1 in (low, high):
+        return mpf(1)
+    near = of_float(2 / (low + high))
+    floats = (near + i * mpf(2) ** -23 for i in range(-4000, 4000))
+    return min(floats, key=lambda c: max(off_a_float(log(c)), off_a_float(log(c) / log(2))))
+
+
+def show_log_pieces() -> None:
+    """Of [3/4, 3/2), by the first four bits of the mantissa."""
+    begins = [(1 + mpf(i) / 16) / (1 if i < 8 else 2) for i in range(16)]
+    ends = [begin + mpf(1) / (16 if begin >= 1 else 32) for begin in begins]
+    reciprocals = [reciprocal(*piece) for piece in zip(begins, ends, strict=True)]
+    for name, row in (
+        ("LOG_RECIPROCALS", reciprocals),
+        ("LOG_BEGINS", [-log(c) for c in reciprocals]),
+        ("LOG2_BEGINS", [-log(c) / log(2) for c in reciprocals]),
+    ):
+        print(f"{name}[16] =")
+        show_row(row, ";")
+    low = min(c * begin - 1 for c, begin in zip(reciprocals, begins, strict=True))
+    high = max(c * end - 1 for c, end in zip(reciprocals, ends, strict=True))
+    meaning = f"(log(1 + r) - r) / r^2, {mpmath.nstr(low, 3)} <= r <= {mpmath.nstr(high, 3)}"
+    show(Approximation("LOG1P_TAIL", meaning, log1p_tail, lambda r: abs(r) + FLOOR, low, high, 3, "f"))
+
+
 if __name__ == "__main__":
     for suffix in ("f", ""):
         for approximation in approximations(suffix):
@@ -209,3 +252,4 @@ if __name__ == "__main__":
     show_pieces(TANH, lanes=8, mantissa_bits=1, degree=7)
     show_pieces(TAIL, lanes=16, mantissa_bits=2, degree=6)
     show_pieces(TAIL, lanes=8, mantissa_bits=1, degree=8)
+    show_log_pieces()
