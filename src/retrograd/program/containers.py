@@ -40,9 +40,7 @@ def map_arrays(function: Callable[[Any], Any], value: Any, chosen: Callable[[Any
     if isinstance(value, Tensor):
         return function(value)
     if isinstance(value, dict):  # of parameters, most often: without a call for each
-        return {
-            k: function(v) if isinstance(v, Tensor) else map_arrays(function, v, chosen) for k, v in value.items()
-        }
+        return {k: function(v) if isinstance(v, Tensor) else map_arrays(function, v, chosen) for k, v in value.items()}
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return type(value)(*[map_arrays(function, v, chosen) for v in value])
     if isinstance(value, (tuple, list)):

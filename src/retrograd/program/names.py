@@ -17,6 +17,7 @@ from typing import Any
 _PLAIN = (int, float, bool, str, bytes, complex, type(None))
 """Of these an equal one is as good as the same one."""
 
+
 class Names:
     """The names that functions look up outside of themselves, with what they stand for now.
 

@@ -65,9 +65,7 @@ class CompiledStep:
         """A method's step: each object has its own."""
         if owner is None:
             return self
-        step = CompiledStep(
-            types.MethodType(self._function, owner), self._passes, self._cache_size, self._slice_rows
-        )
+        step = CompiledStep(types.MethodType(self._function, owner), self._passes, self._cache_size, self._slice_rows)
         step._home = owner, self.__name__
         owner.__dict__[self.__name__] = step  # found before the class's from now on
         return step

@@ -27,7 +27,7 @@ def load() -> Backend:
     if numba.config.DISABLE_JIT:
         raise BackendUnavailable("NUMBA_DISABLE_JIT is set; unset it")
 
-    from . import lowering, parallel, program, vector
+    from . import lowerings, parallel, program, vector
 
     modules = [importlib.import_module(f".{family}", __package__) for family in FAMILIES]
     table = {name: getattr(module, name) for module in modules for name in module.__all__}
@@ -40,4 +40,4 @@ def load() -> Backend:
             "threads": f"{parallel.get_num_threads()} of Python's (no Numba threading layer)",
         }
 
-    return Backend("numba", table, parallel.set_num_threads, describe, program.CompiledProgram, lowering.COMPILED)
+    return Backend("numba", table, parallel.set_num_threads, describe, program.CompiledProgram, lowerings.COMPILED)

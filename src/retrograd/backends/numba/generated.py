@@ -23,7 +23,7 @@ import numpy as np
 from numba import cfunc, config, njit, types
 from numba.np.numpy_support import from_dtype as as_dtype
 
-from . import elementary, entries, record
+from . import elementary, record
 from .jit import OPTIONS, SOURCES
 
 _log = logging.getLogger("retrograd")
@@ -38,17 +38,17 @@ _NAMES = {
     )
     for name in names
 }
-"""What a text may speak of, beside `elementary`, `entries` and `numpy`."""
+"""What a text may speak of, beside `elementary`, `numpy` and, in a record's code, `entry`."""
 
 
-def entry(source: str) -> int:
-    """The address of the entry (see record) that a text defines."""
-    return _entry(source).address
+def entry(source: str, entry: Any = None) -> int:
+    """The address of the entry (see record) that a text defines, which may call another."""
+    return _entry(source, entry).address
 
 
 @functools.cache  # which also keeps the machine code alive
-def _entry(source: str) -> Any:
-    return _compile(source, lambda function, **kept: cfunc(record.ENTRY, **kept, **OPTIONS)(function))
+def _entry(source: str, entry: Any) -> Any:
+    return _compile(source, lambda function, **kept: cfunc(record.ENTRY, **kept, **OPTIONS)(function), entry)
 
 
 @functools.cache
@@ -70,12 +70,12 @@ def launcher(arrays: tuple[tuple[np.dtype, int], ...]) -> Callable[..., int]:
     return next(iter(compiled.overloads.values())).entry_point
 
 
-def _compile(source: str, compile: Callable[..., Any]) -> Any:
+def _compile(source: str, compile: Callable[..., Any], entry: Any = None) -> Any:
     """Compile the one function that a text defines."""
     name = source[len("def ") : source.index("(")]
     made_of = f"{numba.__version__} {sys.version_info} {SOURCES} {source}"
     path = _directory() / f"{name}_{hashlib.sha256(made_of.encode()).hexdigest()[:24]}.py"
-    namespace: dict[str, Any] = {"__name__": __name__, "elementary": elementary, "entries": entries, "numpy": np}
+    namespace: dict[str, Any] = {"__name__": __name__, "elementary": elementary, "entry": entry, "numpy": np}
     namespace |= _NAMES
     exec(builtins.compile(source, str(path), "exec"), namespace)
     try:

@@ -19,7 +19,7 @@ from ...kernels.spec import Array
 FLOATS = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
 """The dtypes that cores take; others run the references."""
 
-SOURCES = zlib.crc32(b"".join(file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py"))))
+SOURCES = zlib.crc32(b"".join(file.read_bytes() for file in sorted(Path(__file__).parent.rglob("*.py"))))
 """What cores are made of: what was kept on disk is theirs only where this is the same."""
 
 # Products may be fused with the sums they go into; NaN, infinity and the order of what is written keep their meaning.

@@ -14,8 +14,8 @@ import numpy as np
 from ...kernels.spec import Array
 from ..interpreter import Arrays
 from . import generated, parallel
-from .entries import add_sums, begin_step, run_segment, run_steps
 from .lowering import LEAST_ROWS, Lowering
+from .steps import add_sums, begin_step, run_segment, run_steps
 
 _NO_ORDER = np.empty(0, np.int64)
 
