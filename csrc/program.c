@@ -145,6 +145,7 @@ static const struct {
     [RG_RANDOM_UNIFORM] = {"random_uniform", "o", 2},
     [RG_TAKE_ALONG_AXIS] = {"take_along_axis", "oin", 0},
     [RG_ADD_ALONG_AXIS] = {"add_along_axis", "oin", 0},
+    [RG_PUT_ALONG_AXIS] = {"put_along_axis", "oin", 0},
     [RG_ARGMAX] = {"argmax", "ni", 0},
     [RG_ARGMIN] = {"argmin", "ni", 0},
     [RG_ANY] = {"any", "bt", 0},
@@ -361,6 +362,7 @@ static int fits(const rg_call *call) {
         return first >= 0 && last == first + 1 && last <= v[0].axes && same_shape(&v[0], &v[2]) &&
                same_but_for(&v[0], &v[1], first) && v[0].contiguous;
     case RG_ADD_ALONG_AXIS:
+    case RG_PUT_ALONG_AXIS:
         return first >= 0 && last == first + 1 && last <= v[0].axes && same_shape(&v[1], &v[2]) &&
                same_but_for(&v[0], &v[1], first) && v[0].contiguous;
     case RG_SGD_UPDATE:
@@ -451,6 +453,7 @@ static int slices(const rg_call *call, const rg_operand *o) {
     case RG_GRADIENT_SUMS:
     case RG_UPDATE_SUMS:
     case RG_RANDOM_UNIFORM:
+    case RG_PUT_ALONG_AXIS:
         return 0;
     default:
         return rows == present && !summed;

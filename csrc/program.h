@@ -78,6 +78,7 @@ typedef enum {
     RG_RANDOM_UNIFORM, /* y; key (whole), offset (whole) */
     RG_TAKE_ALONG_AXIS, /* y, x, indices; the axis, and the one after it */
     RG_ADD_ALONG_AXIS,  /* y, g, indices; likewise */
+    RG_PUT_ALONG_AXIS,  /* y, values, indices; likewise */
     RG_ARGMAX, /* y, x; the first axis that is reduced, and the one after the last */
     RG_ARGMIN,
     RG_ANY,

@@ -200,12 +200,15 @@ def gathering(draw: Any, sizes: Sizes) -> Call:
 
 @st.composite
 def choosing(draw: Any, sizes: Sizes, name: str) -> Call:
-    """Indices along an axis; of `x` they take, at them `g` is added."""
+    """Indices along an axis; of `x` they take, at them `g` is added, or into `y` is put."""
     shape = draw(sizes.shape(min_dims=1, min_side=1))
     axis = draw(st.integers(0, len(shape) - 1))
     size, count = shape[axis], draw(st.integers(0, 9))
     chosen = (*shape[:axis], count, *shape[axis + 1 :])
     indices = {"indices": Array(chosen, -size, size - 1, "int64"), "axis": axis}
+    if name == "y":  # of an element that is written twice, which one stays is not said
+        indices["indices"] = Array((*shape[:axis], 1, *shape[axis + 1 :]), -size, size - 1, "int64")
+        return {"y": Array(shape, written=True), "values": Array(indices["indices"].shape), **indices}
     return {"x": Array(shape), **indices} if name == "x" else {"g": Array(chosen), **indices, "size": size}
 
 
@@ -335,6 +338,7 @@ CASES: dict[str, Case] = {
     "gather_rows": Case(gathering, dtypes=ANY, exact=True),
     "take_along_axis": Case(lambda s: choosing(s, "x"), dtypes=ANY, exact=True),
     "add_along_axis": Case(lambda s: choosing(s, "g"), terms=size_of("g"), dtypes=NUMBERS),
+    "put_along_axis": Case(lambda s: choosing(s, "y"), dtypes=ANY, exact=True),
     "cumsum": Case(lambda s: along_axis(s, "x", reverse=st.booleans()), terms=size_of("x"), dtypes=ANY, specials=True),
     "argsort": Case(lambda s: along_axis(s, "x", descending=st.booleans()), dtypes=ANY, exact=True, specials=True),
     **{name: Case(lambda s: matrices(s, square=True), exact=True) for name in ("eigh", "det", "slogdet", "cofactor")},

@@ -327,6 +327,8 @@ OPS: dict[str, Entry] = {
     # by index and mask
     "gather": Entry(rg.gather, lambda x, dim, index: None if index.ndim == x.ndim else "an index of other axes"),
     **same("scatter_add", "index_select", "take", "index_add", "masked_fill", "masked_select"),
+    **same("index_copy", "index_fill", "nonzero", "unique"),
+    "scatter": Entry(rg.scatter, without("reduce")),
     "take_along_dim": Entry(lambda x, indices, dim=None: rg.take_along_axis(x, indices, dim)),
     # products
     **same("matmul", "mm", "bmm", "mv"),

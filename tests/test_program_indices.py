@@ -39,6 +39,13 @@ LOSSES: dict[str, Callable[..., rg.Tensor]] = {
     + ((m(x).argmax(1) == a) | (a > 2) & (a != 3) | (a < -3)).to(y.dtype).mean()
     + (m(x) * (a[:, None] <= rg.tensor(PLACES[:ACTIONS]))).mean(),
     "truths": lambda m, x, a, y: (m(x)[:, 0] * (x > 0).any(1).to(y.dtype) - y * (x > -1).all(1).to(y.dtype)).mean(),
+    "put": lambda m, x, a, y: (
+        (m(x).scatter(1, a.unsqueeze(1), y.unsqueeze(1)) ** 2).mean()
+        + (m(x).index_copy(0, a[:1], m(x)[:1] * 2.0) ** 2).mean()
+        + (m(x).index_fill(1, a[:2], 0.3) * y.unsqueeze(1)).mean()
+    ),
+    "added": lambda m, x, a, y: (m(x).scatter_add(1, a.unsqueeze(1), y.unsqueeze(1)) ** 2).mean()
+    + (m(x).index_add(0, a[:2], m(x)[:2]) ** 2).mean(),
     "two operands": lambda m, x, a, y: (
         rg.logaddexp(m(x)[:, 0], y) + rg.remainder(m(x)[:, 1], 0.7) + rg.floor_divide(m(x)[:, 2], -0.3) * m(x)[:, 3]
     ).mean(),
@@ -125,6 +132,18 @@ def test_arrays_without_values_index_as_numpy_does(backend: str, case: tuple[Any
     gradient = x.grad.numpy().copy()
     np.testing.assert_array_equal(rg.compile(step)(*map(rg.tensor, arrays)).numpy(), expected)
     np.testing.assert_allclose(x.grad.numpy(), gradient)
+
+
+@pytest.mark.parametrize("name", ["nonzero", "unique"])
+def test_what_decides_a_shape_is_not_calculated_in_the_step(name: str) -> None:
+    x = rg.tensor([2.0, 0.0, 3.0])
+    with pytest.raises(RuntimeError, match=rf"{name}: the shape of the result depends on .* rg\.(where|sort)\(\)"):
+        rg.compile(lambda y: getattr(y, name)())(x)
+    count = rg.compile(lambda y: y * getattr(x, name)().shape[0])  # of x, which is known, it is looked at
+    y = rg.ones(1)
+    before = count(y).item()
+    x[0] = 0.0
+    assert count(y).item() == before - 1
 
 
 CLASSES: dict[str, Callable[..., rg.Tensor]] = {

@@ -75,6 +75,19 @@ def add_along_axis(g: Array, indices: Array, axis: int, size: int) -> Array:
     return y
 
 
+def _infer_put_along(y: Array, values: Array, indices: Array, axis: int) -> None:
+    shape = _infer_along("put_along_axis", y, indices, axis)
+    if values.shape != shape:
+        raise ValueError(f"put_along_axis: values {values.shape} and indices {shape} must have equal shapes")
+
+
+@kernel(_infer_put_along, mutates=("y",), arithmetic=False)
+def put_along_axis(y: Array, values: Array, indices: Array, axis: int) -> None:
+    """values in place of y's elements at `indices` along an axis, at each place of the others; int64 in [-n, n). Where
+    an index repeats, the last value in C order stays."""
+    y[_places(indices, axis)] = values
+
+
 def _infer_concatenate(arrays: tuple[Array, ...], axis: int) -> Spec:
     shapes = [tuple(a.shape) for a in arrays]
     if not arrays or any(s[:axis] + s[axis + 1 :] != shapes[0][:axis] + shapes[0][axis + 1 :] for s in shapes):

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import builtins
+from typing import Any
 
 import numpy as np
 
 from ..tape import state
 from ..tensor import Tensor
-from .along import _add_along_axis, _take_along_axis
+from .along import _add_along_axis, _put_along_axis, _take_along_axis
 from .arrange import at
 from .elementary import remainder
 from .elementwise import equal, where
-from .index import _index_add, _kept, has_numbers
-from .rule import Operand, as_tensor_operand, method, normalize_axis, operands
+from .index import _index_add, _kept, _overwrite, has_numbers
+from .rule import Operand, as_tensor_operand, looked_at, method, normalize_axis, operands
 from .shape import broadcast_tensors, broadcast_to, flatten, reshape
 
 
@@ -119,11 +120,60 @@ def scatter_add(x: Operand, dim: int, index: Operand, src: Operand) -> Tensor:
     axis = normalize_axis("scatter_add", dim, x.ndim)
     index = _indices("scatter_add", index, x.shape[axis])
     corner = _corner("scatter_add", x, index, axis)
-    if src.ndim != index.ndim or builtins.any(n > m for n, m in zip(index.shape, src.shape, strict=True)):
-        raise ValueError(f"scatter_add: index of shape {index.shape} must fit into src of shape {src.shape}")
-    given = src[tuple(slice(n) for n in index.shape)]
-    added = _add_along_axis(given, index, axis=axis, size=x.shape[axis])
+    added = _add_along_axis(_fitting("scatter_add", src, index), index, axis=axis, size=x.shape[axis])
     return x + (added if added.shape == x.shape else _index_add(added, key=corner, shape=x.shape))
+
+
+def _fitting(name: str, src: Tensor, index: Tensor) -> Tensor:
+    """What of src there is an index for."""
+    if src.ndim != index.ndim or builtins.any(n > m for n, m in zip(index.shape, src.shape, strict=True)):
+        raise ValueError(f"{name}: index of shape {index.shape} must fit into src of shape {src.shape}")
+    return src if src.shape == index.shape else src[tuple(slice(n) for n in index.shape)]
+
+
+@method
+def scatter(x: Operand, dim: int, index: Operand, src: Operand) -> Tensor:
+    """x with src in place of what stands at `index` along an axis: y[index[i, j], j] = src[i, j] for dim 0.
+
+    Args:
+        x: any shape.
+        dim: the axis.
+        index: whole numbers in [-n, n), n being the size of the axis. Where one repeats, the last value in C order
+            stays, and the derivative by src is that of no index that repeats.
+        src: of x's dtype, at least as large as the index; or a number, for all places.
+
+    Raises:
+        ValueError: the index is larger than x in another axis, or than src. IndexError: an index is out of range.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.scatter(rg.zeros(2, 3), 1, rg.tensor([[2], [0]]), 1.0)
+        tensor([[0., 0., 1.],
+                [1., 0., 0.]])
+    """
+    x = as_tensor_operand("scatter", x)
+    index, src = as_tensor_operand("scatter", index), _valued("scatter", x, src)
+    if x.ndim == 0:
+        return reshape(scatter(reshape(x, 1), dim, reshape(index, -1), reshape(src, -1)), ())
+    axis = normalize_axis("scatter", dim, x.ndim)
+    index = _indices("scatter", index, x.shape[axis])
+    corner = _corner("scatter", x, index, axis)
+    values = broadcast_to(src, index.shape) if src.ndim == 0 else _fitting("scatter", src, index)
+    if index.shape[:axis] + index.shape[axis + 1 :] == x.shape[:axis] + x.shape[axis + 1 :]:
+        return _put_along_axis(x, values, index, axis=axis)
+    return _overwrite(x, _put_along_axis(x[corner], values, index, axis=axis), key=corner)
+
+
+def _valued(name: str, x: Tensor, value: Operand) -> Tensor:
+    """What is put into x, in its dtype.
+
+    Raises:
+        TypeError: it is a tensor of another dtype.
+    """
+    tensor = as_tensor_operand(name, value, x)
+    if isinstance(value, Tensor) and value.dtype != x.dtype and value.ndim:
+        raise TypeError(f"{name}: values are {value.dtype}, expected {x.dtype} like the tensor that they are put into")
+    return tensor.to(x.dtype)
 
 
 @method
@@ -183,8 +233,95 @@ def index_add(x: Operand, dim: int, index: Operand, source: Operand, alpha: floa
     if has_numbers(places.array):
         state.kernels.look(places.array)
         return x + _index_add(added, key=_kept(at(axis, places.array)), shape=x.shape)
-    along = broadcast_to(reshape(places, *(-1 if i == axis else 1 for i in range(x.ndim))), added.shape)
-    return x + _add_along_axis(added, along, axis=axis, size=x.shape[axis])
+    return x + _add_along_axis(added, _along(places, axis, added.shape), axis=axis, size=x.shape[axis])
+
+
+def _along(places: Tensor, axis: int, shape: tuple[int, ...]) -> Tensor:
+    """A vector of places along an axis, repeated along the others."""
+    return broadcast_to(reshape(places, *(-1 if i == axis else 1 for i in range(len(shape)))), shape)
+
+
+@method
+def index_copy(x: Operand, dim: int, index: Operand, source: Operand) -> Tensor:
+    """x with source's slices along an axis in place of those at the indices.
+
+    Args:
+        x: any shape.
+        dim: the axis.
+        index: a vector of whole numbers in [-n, n), n being the size of the axis; where one repeats, the last slice
+            stays.
+        source: of x's dtype; its shape is x's but for the axis, whose size is that of the index.
+
+    Raises:
+        ValueError: source has another shape. IndexError: an index is out of range.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.index_copy(rg.zeros(3), 0, rg.tensor([2, 0]), rg.tensor([1.0, 2.0]))
+        tensor([2., 0., 1.])
+    """
+    x = as_tensor_operand("index_copy", x)
+    source = _valued("index_copy", x, source)
+    if x.ndim == 0:
+        return reshape(index_copy(reshape(x, 1), 0, index, reshape(source, -1)), ())
+    axis = normalize_axis("index_copy", dim, x.ndim)
+    places = flatten(_indices("index_copy", index, x.shape[axis]))
+    expected = (*x.shape[:axis], places.size, *x.shape[axis + 1 :])
+    if source.shape != expected:
+        raise ValueError(f"index_copy: source has shape {source.shape}, expected {expected}")
+    return _put_along_axis(x, source, _along(places, axis, expected), axis=axis)
+
+
+@method
+def index_fill(x: Operand, dim: int, index: Operand, value: Operand) -> Tensor:
+    """x with one value in the slices along an axis at the indices, a vector of whole numbers.
+
+    Raises:
+        ValueError: there are several values. IndexError: an index is out of range.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.index_fill(rg.zeros(2, 3), 1, rg.tensor([0, 2]), 1.0)
+        tensor([[1., 0., 1.],
+                [1., 0., 1.]])
+    """
+    x = as_tensor_operand("index_fill", x)
+    filling = as_tensor_operand("index_fill", value, x).to(x.dtype)
+    if filling.ndim:
+        raise ValueError(f"index_fill: value has shape {filling.shape}, expected one number")
+    if x.ndim == 0:
+        return reshape(index_fill(reshape(x, 1), 0, index, filling), ())
+    axis = normalize_axis("index_fill", dim, x.ndim)
+    places = flatten(_indices("index_fill", index, x.shape[axis]))
+    zeros, ones = (Tensor(make(n, np.float32)) for make, n in ((np.zeros, x.shape[axis]), (np.ones, places.size)))
+    named = _put_along_axis(zeros, ones, places, axis=0) > 0
+    return where(reshape(named, *(-1 if i == axis else 1 for i in range(x.ndim))), filling, x)
+
+
+@method
+def nonzero(x: Operand, as_tuple: bool = False) -> Any:
+    """Where x is not 0, in C order.
+
+    Args:
+        x: any shape.
+        as_tuple: whether to return a vector for each axis, as np.nonzero does, with which x can be indexed.
+
+    Returns:
+        int64 (places, axes), or that tuple.
+
+    Raises:
+        RuntimeError: in a compiled step, of what it calculates: how many there are would not be known.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.nonzero(rg.tensor([[0.0, 2.0], [3.0, 0.0]]))
+        tensor([[0, 1],
+                [1, 0]])
+    """
+    x = as_tensor_operand("nonzero", x)
+    numbers = looked_at("nonzero", x, "rg.where(), or the product with a mask, keeps the shape")
+    found = np.nonzero(np.atleast_1d(numbers))
+    return tuple(map(Tensor, found)) if as_tuple else Tensor(np.stack(found, axis=1)[:, : x.ndim])
 
 
 @method

@@ -303,7 +303,8 @@ def _in_place(name: str, function: str):
 
 for _name in (
     *("add", "sub", "mul", "div", "pow", "clamp", "clip", "neg", "abs", "exp", "log", "sqrt", "square", "reciprocal"),
-    *("lerp", "addcmul", "addcdiv", "round", "floor", "nan_to_num", "masked_fill", "index_add", "scatter_add"),
+    *("lerp", "addcmul", "addcdiv", "round", "floor", "nan_to_num", "masked_fill"),
+    *("index_add", "index_copy", "index_fill", "scatter", "scatter_add"),
     *("relu", "tanh", "sigmoid"),
 ):
     setattr(Tensor, f"{_name}_", _in_place(f"{_name}_", _name))

@@ -279,6 +279,22 @@ def known(x: Tensor) -> bool:
     return isinstance(x.array, np.ndarray)
 
 
+def looked_at(name: str, x: Tensor, instead: str) -> Array:
+    """The numbers of x, for an op whose result has a shape that depends on them; a step that is traced is good only
+    while they stay.
+
+    Raises:
+        RuntimeError: they are not known, since x is what a traced step works on; says what to do instead.
+    """
+    if not known(x):
+        raise RuntimeError(
+            f"{name}: the shape of the result depends on the numbers of a tensor of shape {x.shape}, which are not "
+            f"known while a step is traced, and a program has fixed shapes; {instead}; or do it outside of the step"
+        )
+    state.kernels.look(x.array)
+    return x.array
+
+
 def floating(name: str, x: Any) -> Tensor:
     """The operand as a floating tensor: integers and booleans become the default dtype."""
     x = as_tensor_operand(name, x)

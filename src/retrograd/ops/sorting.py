@@ -15,7 +15,7 @@ from .elementary import isnan, lerp
 from .elementwise import maximum, minimum, where
 from .gather import take_along_axis
 from .reduction import amax, amin, require_elements
-from .rule import OUTPUT, Op, Operand, as_tensor_operand, floating, method, normalize_axis
+from .rule import OUTPUT, Op, Operand, as_tensor_operand, floating, looked_at, method, normalize_axis
 from .shape import reshape, squeeze
 
 
@@ -86,6 +86,43 @@ def topk(x: Operand, k: int, dim: int = -1, largest: bool = True) -> Ordered:
         raise ValueError(f"topk: k is {k}, but dim {dim} of shape {x.shape} has {x.shape[axis]} elements")
     indices = argsort(x, axis, descending=largest)[(slice(None),) * axis + (slice(k),)]
     return Ordered(take_along_axis(x, indices, axis), indices)
+
+
+@method
+def unique(
+    x: Operand, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
+) -> Any:
+    """The different elements of x, in ascending order; or the different slices along an axis.
+
+    Args:
+        x: any shape.
+        sorted: they always are.
+        return_inverse: whether to return too where each element of x stands among them.
+        return_counts: whether to return too how often each occurs.
+        dim: the axis of the slices; None for elements.
+
+    Returns:
+        a vector, or with dim as many axes as x has; or a tuple of it, the inverse (of x's shape, or a vector with dim)
+        and the counts, as asked for, of int64. It has no derivative. Each NaN is different from the others.
+
+    Raises:
+        RuntimeError: in a compiled step, of what it calculates: how many there are would not be known.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.unique(rg.tensor([3, 1, 3]), return_inverse=True, return_counts=True)
+        (tensor([1, 3]), tensor([1, 0, 1]), tensor([1, 2]))
+    """
+    x = as_tensor_operand("unique", x)
+    axis = None if dim is None else normalize_axis("unique", dim, x.ndim)
+    numbers = looked_at("unique", x, "rg.sort() keeps the shape")
+    found, inverse, counts = np.unique(numbers, return_inverse=True, return_counts=True, axis=axis, equal_nan=False)
+    asked = [found]
+    if return_inverse:
+        asked.append(inverse.reshape(x.shape if axis is None else -1))
+    if return_counts:
+        asked.append(counts)
+    return Tensor(found) if len(asked) == 1 else tuple(map(Tensor, asked))
 
 
 @method

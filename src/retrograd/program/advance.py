@@ -12,7 +12,7 @@ from .tile import conflict
 
 UPDATES = frozenset({"sgd_update", "adam_update", "rmsprop_update"})
 
-FALLIBLE = frozenset({"take_along_axis", "add_along_axis", "cross_entropy_loss"})
+FALLIBLE = frozenset({"take_along_axis", "add_along_axis", "put_along_axis", "cross_entropy_loss"})
 """Kernels that stop the step at an index out of range; before them nothing must have been updated."""
 
 

@@ -162,6 +162,10 @@ def _along_axis(*names: str) -> Encoder:
     return encode
 
 
+def _put_along_axis(c: Call) -> Iterable[Encoded]:
+    yield Encoded("PUT_ALONG_AXIS", tuple(map(c.view, ("y", "values", "indices"))), (c["axis"], c["axis"] + 1))
+
+
 def _cumsum(c: Call) -> Iterable[Encoded]:
     axis, reverse = c["axis"], float(c.get("reverse", False))
     yield Encoded("CUMSUM", (c.output(0), c.view("x")), (axis, axis + 1), (reverse,))
@@ -326,6 +330,7 @@ _ENCODERS: dict[str, Encoder] = {
     "index_add": _index_add,
     "take_along_axis": _along_axis("x", "indices"),
     "add_along_axis": _along_axis("g", "indices"),
+    "put_along_axis": _put_along_axis,
     "softmax": _along_axis("x"),
     "log_softmax": _along_axis("x"),
     "softmax_backward": _along_axis("g", "y"),
