@@ -42,12 +42,12 @@ class Watch(Observer):
         self._every = int(every)
         self._histograms = histograms
         self._share = share
-        self._readings: list[tuple[int, Reading]] = []
+        self._readings: list[tuple[int, tuple[Any, ...]]] = []
         self._reports: list[Report] = []
         self._step = -1  # of the eager ones, the latest
         self._swept = True
-        self._calls: dict[Any, int] = {}  # of each compiled step: its calls until the one to measure next
-        self._waits: dict[Any, float] = {}  # and how many of them are still to come
+        self._first: dict[Any, int] = {}  # of each compiled step: how many calls it had before the first that was seen
+        self._due: dict[Any, float] = {}  # and until the one to measure next
         self._probe: Probe | None = None
         self._anatomy = Anatomy(model)
         self._previous: Mapping[Any, Tensor] = {}  # what the gradients were after the step before
@@ -56,6 +56,7 @@ class Watch(Observer):
         self._updated = False
         self._tracing = False
         self._latest_measured = False
+        self._counts: dict[Any, int] = {}  # of the compiled steps' calls, as the step measured last ended
         self._handles: list[RemovableHandle] = []
 
     def __enter__(self) -> Watch:
@@ -73,8 +74,8 @@ class Watch(Observer):
     ) -> None:
         self._finish()
         leave(self)
-        self._calls.clear()
-        self._waits.clear()
+        self._first.clear()
+        self._due.clear()
         for handle in self._handles:
             handle.remove()
 
@@ -90,7 +91,7 @@ class Watch(Observer):
         """A Report for each measured step."""
         self._finish()
         for step, reading in self._readings[len(self._reports) :]:
-            self._reports.append(Report.of(reading, step, self._share))
+            self._reports.append(Report.of(Reading(*reading), step, self._share))
         return self._reports
 
     def report(self) -> Report:
@@ -106,7 +107,8 @@ class Watch(Observer):
     def of_latest_step(self) -> Report | None:
         """The Report of the step that ran last, if it was measured."""
         self._finish()
-        return self.reports[-1] if self._latest_measured else None
+        passed = any(s.calls > n and self._due.get(s, 0) < math.inf for s, n in self._counts.items())
+        return self.reports[-1] if self._latest_measured and not passed else None
 
     # Eager steps
 
@@ -176,8 +178,7 @@ class Watch(Observer):
         if probe is None or self._tracing:
             return
         if probe.swept:
-            self._readings.append((self._step, self._read()))
-            self._latest_measured = True
+            self._keep(self._step, self._read())
         probe.detach()
         self._probe = None
 
@@ -196,12 +197,10 @@ class Watch(Observer):
 
     # Compiled steps
 
-    def wait(self, step: Any) -> float:
-        return self._waits.get(step, 0)
-
-    def passed(self, step: Any, calls: int) -> None:
-        self._waits[step] -= calls
-        self._latest_measured = False
+    def due(self, step: Any) -> float:
+        if step not in self._due:
+            self._due[step] = self._first[step] = step.calls
+        return self._due[step]
 
     def observe(self, function: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
         parameters = self._anatomy.parameters
@@ -210,7 +209,7 @@ class Watch(Observer):
         self._probe, self._tracing = Probe(self._anatomy, self._histograms), True
         try:
             returned = function(*args[:count], **kwargs)
-            return returned, self._read() if self._probe.swept else None
+            return returned, tuple(self._read()) if self._probe.swept else None  # without a name, less to make
         finally:
             self._probe.detach()
             self._probe, self._tracing, self._previous = None, False, kept
@@ -218,17 +217,24 @@ class Watch(Observer):
     def prepare(self, step: Any) -> list[Array]:
         if self._probe is not None:
             self._finish()
-        return [self._gradient(p) if p.grad is None else p.grad.array for p in self._anatomy.parameters]
+        try:
+            return [p.grad.array for p in self._anatomy.parameters]
+        except AttributeError:  # where there is none
+            return [self._gradient(p) for p in self._anatomy.parameters]
 
     def receive(self, step: Any, reading: Any) -> None:
         if reading is None:
-            self._waits[step] = math.inf
+            self._due[step] = math.inf
             return
-        calls = self._calls.get(step, 0)
-        self._readings.append((calls, reading))
-        self._calls[step] = calls + self._every
-        self._waits[step] = self._every - 1
+        call = step.calls - 1
+        self._due[step] = call + self._every
+        self._keep(call - self._first[step], reading)
+
+    def _keep(self, number: int, reading: tuple[Any, ...]) -> None:
+        self._readings.append((number, reading))
         self._latest_measured = True
+        for step in self._due:
+            self._counts[step] = step.calls
 
 
 _latest: WeakKeyDictionary[Module, Watch] = WeakKeyDictionary()

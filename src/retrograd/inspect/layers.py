@@ -97,15 +97,20 @@ class Anatomy:
     def layers(self) -> list[Layer]:
         """All of them, as layers_of() lists them."""
         if self._revision != revision[0]:
-            self._layers, self._revision = layers_of(self._model), revision[0]
-            self._numbers = {p: n for n, p in enumerate(p for layer in self._layers for p in layer.parameters.values())}
-            self._form = []
+            self._look()
         return self._layers
 
     @property
     def parameters(self) -> Collection[Any]:
         """The layers' parameters, in order; quick to search."""
-        return self._numbers.keys() if self.layers else ()
+        if self._revision != revision[0]:
+            self._look()
+        return self._numbers.keys()
+
+    def _look(self) -> None:
+        self._layers, self._revision = layers_of(self._model), revision[0]
+        self._numbers = {p: n for n, p in enumerate(p for layer in self._layers for p in layer.parameters.values())}
+        self._form = []
 
     def layers_in(self, results: Iterable[Tensor]) -> list[Layer]:
         """The layers with their calls in the graph of `results`, see layers_in()."""

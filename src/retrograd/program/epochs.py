@@ -14,7 +14,7 @@ from ..kernels.spec import Array
 from ..tape import state
 from ..tensor import Tensor
 from .containers import array_of, map_arrays
-from .observe import due
+from .observe import unobserved
 
 PATIENCE = 0.03
 """Seconds that one call may take: Ctrl-C is noticed after it."""
@@ -86,8 +86,8 @@ def _steps(step: Any, arrays: list[Array], order: Array | None, first: int, size
     """`count` steps on `size` rows each, from place `first` of the order on; returns their losses."""
     made: list[Array] = []
     while count:
-        observer, calls = due(step, count)
-        if observer is None:
+        calls = unobserved(step, count)
+        if calls:
             made.append(_unobserved(step, arrays, order, first, size, calls))
         else:
             calls = 1

@@ -6,7 +6,7 @@ one, at no cost.
 
 from __future__ import annotations
 
-import sys
+import math
 from collections.abc import Callable, Hashable
 from typing import Any
 
@@ -22,12 +22,8 @@ class Observer:
 
     key: Hashable
 
-    def wait(self, step: Any) -> float:
-        """How many more calls of the step pass before the one to observe: 0, the next one; math.inf, none will be."""
-        raise NotImplementedError
-
-    def passed(self, step: Any, calls: int) -> None:
-        """So many calls of the step run unobserved; a negative number takes back what it was told before."""
+    def due(self, step: Any) -> float:
+        """Which call of the step is to be observed next, by the count of step.calls; math.inf, none will be."""
         raise NotImplementedError
 
     def observe(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any, Any]:
@@ -43,61 +39,52 @@ class Observer:
         raise NotImplementedError
 
     def receive(self, step: Any, reading: Any) -> None:
-        """An observed call of the step ran, and this is what it read."""
+        """An observed call of the step ran, the latest that step.calls counts, and this is what it read."""
         raise NotImplementedError
 
 
 observers: list[Observer] = []
 """Those in force: see join()."""
 
-_ahead: set[Any] = set()  # the steps that count calls as run before they do, in `unobserved`
+_asked: set[Any] = set()  # the steps that know their next observer of those in force
 
 
 def join(observer: Observer) -> None:
     """Put it in force; it is asked before the next call of each step."""
-    _take_all_back()
     observers.append(observer)
+    _ask_again()
 
 
 def leave(observer: Observer) -> None:
     """Put it out of force."""
-    _take_all_back()
     observers.remove(observer)
+    _ask_again()
 
 
-def due(step: Any, calls: int) -> tuple[Observer | None, int]:
-    """Who observes the next call of the step, or None, and how many of the next `calls` pass before one is observed;
-    they count as run."""
-    _take_back(step)
+def _ask_again() -> None:
+    for step in list(_asked):
+        step.due, step.next_observer = 0, None
+    _asked.clear()
+
+
+def ask(step: Any) -> Observer | None:
+    """Find out step.due and step.next_observer. Returns who observes the next call of the step, or None."""
+    first, at = None, math.inf
     for observer in observers:
-        wait = observer.wait(step)
-        if not wait:
-            return observer, 0
-        if wait < calls:
-            calls = int(wait)
-    for observer in observers:
-        observer.passed(step, calls)
-    return None, calls
+        wanted = observer.due(step)
+        if wanted < at:
+            first, at = observer, wanted
+    step.due, step.next_observer = at, first
+    _asked.add(step)
+    return first if at <= step.calls else None
 
 
-def due_now(step: Any) -> Observer | None:
-    """Who observes the next call of the step, or None. As long as step.unobserved is above 0, nobody does, and whoever
-    calls it counts that down instead of asking."""
-    observer, calls = due(step, sys.maxsize)
-    if observer is None:
-        step.unobserved = calls - 1
-        _ahead.add(step)
-    return observer
-
-
-def _take_back(step: Any) -> None:
-    if step.unobserved:
-        for observer in observers:
-            observer.passed(step, -step.unobserved)
-        step.unobserved = 0
-
-
-def _take_all_back() -> None:
-    for step in _ahead:
-        _take_back(step)
-    _ahead.clear()
+def unobserved(step: Any, calls: int) -> int:
+    """How many of the next `calls` of the step pass before one is observed; they count as run."""
+    if not observers:
+        return calls
+    if ask(step) is not None:
+        return 0
+    calls = int(min(calls, step.due - step.calls))
+    step.calls += calls
+    return calls

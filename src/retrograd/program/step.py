@@ -23,7 +23,7 @@ from .ir import Operand, Program
 from .memory import plan_memory
 from .merge import merge
 from .names import Names
-from .observe import Observer, due_now, observers
+from .observe import Observer, ask, observers
 from .plan import Plan, keep_gradients, place_results
 from .prune import prune
 from .tile import tile
@@ -36,8 +36,13 @@ class CompiledStep:
     """What rg.compile returns: call it as the step itself, or run() it over epochs of minibatches.
 
     Attributes:
-        unobserved: how many of the next calls no observer asks for, as far as that is known.
+        calls: how many calls there were while any observer was in force.
+        due, next_observer: how many of them there will have been before the next that is observed, and who observes
+            it; 0 and None, they are to be asked.
     """
+
+    __slots__ = ("__dict__", "__weakref__", "_latest_call", "_observers", "calls", "due", "next_observer")
+    # what each call reads: update_wrapper() makes a dictionary of the others, which takes twice as long
 
     __name__: str
 
@@ -59,7 +64,9 @@ class CompiledStep:
         self._observed: dict[Hashable, ObservedStep] = {}
         self._workspace: dict[Any, Any] = {}
         self._lock = threading.Lock()
-        self.unobserved = 0
+        self.calls = 0
+        self.due: float = 0
+        self.next_observer: Observer | None = None
 
     def __get__(self, owner: Any, kind: type | None = None) -> CompiledStep:
         """A method's step: each object has its own."""
@@ -98,10 +105,9 @@ class CompiledStep:
         if state.kernels is not active:  # inside another step's trace: a part of that
             return self._function(*args, **kwargs)
         if self._observers:
-            if self.unobserved > 0:
-                self.unobserved -= 1
-            elif (observer := due_now(self)) is not None:
+            if self.calls >= self.due and (observer := self.next_observer or ask(self)) is not None:
                 return self._observed_call(observer, args, kwargs)
+            self.calls += 1
         # the quick way, for a call of the same form as the last one
         latest = self._latest_call
         if latest is not None and not kwargs:
@@ -128,7 +134,9 @@ class CompiledStep:
             step._workspace, step._lock = self._workspace, self._lock
         step.observer = observer
         returned, reading = step(*args, *observer.prepare(self), **kwargs)
+        self.calls += 1
         observer.receive(self, reading)
+        ask(self)  # now, when all that this takes is in the caches
         return returned
 
     def plan(self, args: tuple[Any, ...], kwargs: dict[str, Any], inputs: list[Array]) -> Plan:
