@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 import retrograd as rg
-from retrograd.backends import registry
+from retrograd.backends import c, registry
 from retrograd.ops import loss
 
 
@@ -77,6 +79,33 @@ def test_errors_list_what_is_available_and_why_the_rest_is_not(broken: str) -> N
     assert rg.backends.missing()[broken] == "it lacks a left shoe"
     assert broken not in rg.backends.available()
     assert rg.backends.current() == before
+
+
+def test_a_build_that_failed_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("scikit_build_core")
+    path = Path(__file__).parent.parent / "csrc" / "build_backend.py"
+    spec = importlib.util.spec_from_file_location("build_backend", path)
+    backend = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(backend)
+    log = tmp_path / "build.log"
+    monkeypatch.setattr(backend, "LOG", log)
+    monkeypatch.setattr(c, "LOG", log)
+    calls = []
+
+    def make(directory: str, settings: dict[str, Any] | None) -> str:
+        calls.append(settings)
+        if settings.get("wheel.cmake") != "false":
+            subprocess.run([sys.executable, "-c", "print('fine'); print('copy.c:3: error: no such type')"], check=True)
+            raise SystemExit(1)
+        return "without"
+
+    assert backend._with_or_without_c(make, "", {"a": "b"}) == "without"
+    assert [call["a"] for call in calls] == ["b", "b"]
+    assert log.read_text() == "fine\ncopy.c:3: error: no such type\n"
+    told = f"its build said 'copy.c:3: error: no such type'; all that it said is in {log}"
+    assert c._why_not_built().startswith(told)
+    assert backend._with_or_without_c(lambda *_: "with", "", None) == "with"
+    assert c._why_not_built().startswith(("it was installed from a build without it", "no working C compiler"))
 
 
 def test_use_as_a_context_manager_restores(backend: str) -> None:

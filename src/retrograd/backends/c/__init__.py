@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import re
 import shutil
+from pathlib import Path
 
 from ...kernels import precision
 from ..registry import Backend, BackendUnavailable
@@ -23,18 +25,27 @@ FAMILIES = (
 _REINSTALL = "pip install -v --force-reinstall --no-deps --no-cache-dir retrograd"
 
 
+LOG = Path(__file__).with_name("build.log")
+"""What a build of the extension that failed said (csrc/build_backend.py); not there after one that did not."""
+
+
+def _why_not_built() -> str:
+    """Why there is no extension, and, up to the command, what to do."""
+    if LOG.exists():
+        said = [line.strip() for line in LOG.read_text(encoding="utf-8", errors="replace").splitlines()]
+        at = next((n for n, line in enumerate(said) if re.search(r"\berror\b", line, re.IGNORECASE)), len(said) - 1)
+        complaint = " ".join(filter(None, said[at : at + 3]))
+        return f"its build said {complaint!r}; all that it said is in {LOG}. When that is mended"
+    if not any(map(shutil.which, ("cc", "gcc", "clang"))):
+        return "no working C compiler was found at installation. Install gcc or clang, then"
+    return "it was installed from a build without it. To build it here"
+
+
 def load() -> Backend:
     try:
         from . import native
     except ModuleNotFoundError:
-        compiler = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
-        because = (
-            "no working C compiler was found at installation. Install gcc or clang, then"
-            if compiler is None
-            else f"its build failed at installation, or {compiler} was not there yet. To try again, and see what the "
-            "build says"
-        )
-        raise BackendUnavailable(f"the C extension was not built: {because}: {_REINSTALL}") from None
+        raise BackendUnavailable(f"the C extension was not built: {_why_not_built()}: {_REINSTALL}") from None
     except ImportError as reason:
         raise BackendUnavailable(f"the C extension does not load ({reason}). Build it anew: {_REINSTALL}") from None
     lib, ffi = native.lib, native.ffi
@@ -53,11 +64,16 @@ def load() -> Backend:
             "threads": str(lib.rg_num_threads()),
         }
 
-    precision.follow(lib.rg_round_products)
     table = {}
-    for family in FAMILIES:
-        table.update(importlib.import_module(f".{family}", __name__).KERNELS)
-    from .program import COMPILED, Loaded
+    try:
+        precision.follow(lib.rg_round_products)
+        for family in FAMILIES:
+            table.update(importlib.import_module(f".{family}", __name__).KERNELS)
+        from .program import COMPILED, Loaded
+    except AttributeError as reason:
+        raise BackendUnavailable(
+            f"the C extension was built from other sources than these ({reason}). Build it anew: {_REINSTALL}"
+        ) from None
 
     with contextlib.suppress(ImportError):
         importlib.import_module(".threadpool", __name__)  # which threadpoolctl is told of, where it is installed
