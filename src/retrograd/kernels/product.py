@@ -15,7 +15,7 @@ from .spec import Array, Composed, Kernel, Spec, active, kernel, same_dtype
 SMALL = 1_000_000
 """m * n * k of products that NumPy has finished before another library has done more than been called."""
 
-CLEARED = 1 << 14
+CLEARED = 10_000
 """Beyond so many elements `dot`, which first sets its result to 0, takes longer than `matmul`, whose call is slower."""
 
 _unwarned = copy_context()
@@ -32,44 +32,41 @@ def _set_exact(rounds: bool) -> None:
 follow(_set_exact)
 
 
-def small_matmul(a: Array, b: Array) -> Array | None:
-    """The product of matrices for which NumPy is fastest; None of all others, and of what does not fit together."""
-    dtype = a.dtype
-    if dtype in _exact and b.dtype is dtype:
-        try:
-            (m, k), (_, n) = a.shape, b.shape
-            outputs = m * n
-            if outputs * k <= SMALL:
-                if outputs <= CLEARED:
-                    return _unwarned.run(_dot, a, b)
-                if k > 1:
-                    return _unwarned.run(np.matmul, a, b)
-        except (RuntimeError, ValueError):  # another thread is in this context; shapes do not fit, or are no matrices'
-            return None
-    return None
+def with_small(matmul: Callable[[Array, Array], Array]) -> Callable[[Any, Any], Any]:
+    """`matmul`, with NumPy's for matrices so small that it is fastest."""
 
-
-def with_small(matmul: Callable[[Array, Array], Array]) -> Callable[[Array, Array], Array]:
-    """A backend's `matmul`, with NumPy's for small matrices."""
-
-    def run(a: Array, b: Array) -> Array:
-        made = small_matmul(a, b)
-        return matmul(a, b) if made is None else made
+    def run(a: Any, b: Any) -> Any:
+        if type(a) is Array and type(b) is Array:
+            dtype = a.dtype
+            if dtype in _exact and b.dtype is dtype:
+                try:
+                    (m, k), (_, n) = a.shape, b.shape
+                    outputs = m * n
+                    if outputs * k <= SMALL:
+                        if outputs <= CLEARED:
+                            return _unwarned.run(_dot, a, b)
+                        if k > 1:
+                            return _unwarned.run(np.matmul, a, b)
+                except (RuntimeError, ValueError):  # another thread is in this context; shapes do not fit or are others
+                    pass
+        return matmul(a, b)
 
     return run
+
+
+@with_small
+def _checked_matmul(a: Any, b: Any) -> Any:
+    if type(a) is Array and type(b) is Array:
+        if not a.ndim == b.ndim == 2 or a.shape[1] != b.shape[0]:
+            _infer_matmul(a, b)
+        return active.matmul(a, b)
+    return Kernel.__call__(matmul, a, b)
 
 
 class _BareProduct(Kernel):
     """`matmul`; a small product is made before anything is looked at that takes longer."""
 
-    def __call__(self, a: Any, b: Any) -> Any:
-        if type(a) is Array and type(b) is Array:
-            made = small_matmul(a, b)
-            if made is not None:
-                return made
-            _infer_matmul(a, b)
-            return active.matmul(a, b)
-        return super().__call__(a, b)
+    __call__ = staticmethod(_checked_matmul)
 
 
 def _infer_matmul(a: Array, b: Array) -> Spec:
