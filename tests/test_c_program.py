@@ -213,6 +213,28 @@ def test_whole_layers_have_room_for_all_rows(widths: tuple[int, ...]) -> None:
         np.testing.assert_allclose(p.detach().numpy(), q.detach().numpy(), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("isa", rg.backends.describe("c")["available"].split(", "))
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("slice_rows", [None, 16])
+def test_gradients_of_weights_of_few_inputs(slice_rows: int | None, dtype: str, isa: str) -> None:
+    """Which are made in whichever order of the weights takes fewer vectors, and added up over slices."""
+    before = lib.rg_isa()
+    assert lib.rg_select_isa(isa.encode()) == NULL
+    try:
+        for widths in ((2, 33, 3), (3, 130, 8, 31), (4, 16, 1), (8, 32, 33, 2), (9, 40, 17, 80)):
+            changes = []
+            for backend in ("c", "numpy"):
+                with rg.backends.use(backend):
+                    step, x, y, model = training(widths, 53, nn.Tanh, dtype=dtype, slice_rows=slice_rows)
+                    start = [p.detach().numpy().copy() for p in model.parameters()]
+                    step(x, y)
+                    changes.append([p.detach().numpy() - b for p, b in zip(model.parameters(), start, strict=True)])
+            for change, expected in zip(*changes, strict=True):
+                np.testing.assert_allclose(change, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+    finally:
+        lib.rg_select_isa(ffi.string(before))
+
+
 @pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("rows", [1, 90, 1100])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
