@@ -114,6 +114,26 @@ def gradients_there_or_not() -> World:
     return World(step, lambda call: (optimizer.zero_grad, (w * 3.0).sum().backward)[call % 2]())
 
 
+def gradients_asked_for() -> World:
+    """What the step does follows from whether gradients are there, which it has no other use for."""
+    w, v = nn.Parameter(X[:1].copy()), nn.Parameter(X[:1].copy())
+    optimizer = optim.SGD([w], lr=0.1)
+
+    def step(x: rg.Tensor) -> Any:
+        loss = (w * x).sum() * (1.0 if w.grad is None else 2.0) * (3.0 if v.grad is not None else 1.0)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss, w.grad
+
+    def change(call: int) -> None:
+        v.grad = rg.ones(1, 3) if call % 2 else None
+        if call == 3:
+            w.grad = None
+
+    return World(step, change)
+
+
 class Scaled(nn.Module):
     """A layer with a number that is no parameter."""
 
@@ -244,6 +264,7 @@ WORLDS: dict[str, Callable[[], World]] = {
     "a parameter in another order": fortran_parameter,
     "views of one memory": views_of_one_memory,
     "gradients, there or not": gradients_there_or_not,
+    "gradients asked for": gradients_asked_for,
 }
 
 
@@ -278,6 +299,25 @@ def test_a_step_that_drops_a_gradient_itself_is_traced_twice_at_most(backend: st
     for n in (1.0, 2.0, 3.0, 4.0):
         np.testing.assert_array_equal(step(rg.full((3,), n)), np.full(3, n))
     assert len(traces) <= 2
+
+
+def test_a_step_that_reads_the_gradient_of_the_one_before_is_traced_twice(backend: str) -> None:
+    w, traces = nn.Parameter(rg.ones(3)), []
+
+    @rg.compile
+    def step(x: rg.Tensor) -> Any:
+        traces.append(x)
+        before = rg.zeros(3) if w.grad is None else w.grad + 0.0
+        w.grad = None
+        (w * x).sum().backward()
+        return before
+
+    read = [step(rg.full((3,), n)).tolist()[0] for n in (1.0, 2.0, 3.0, 4.0)]
+    assert read == [0.0, 1.0, 2.0, 3.0]
+    given = w.grad = rg.full((3,), 9.0)
+    assert step(rg.ones(3)).tolist()[0] == 9.0
+    assert given.tolist()[0] == 9.0, "it is not the step's own"
+    assert len(traces) == 3
 
 
 def by_hand(optimizer: optim.Optimizer) -> None:

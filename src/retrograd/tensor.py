@@ -60,13 +60,13 @@ class Tensor:
         grad: the gradient that backward passes have added up in this leaf, or None.
     """
 
-    __slots__ = ("__weakref__", "_family", "_hooks", "_requires_grad", "_version", "array", "edge", "grad")
+    __slots__ = ("__weakref__", "_family", "_grad", "_hooks", "_requires_grad", "_version", "array", "edge")
 
     __array_ufunc__ = None  # array + tensor comes to Tensor.__radd__
 
     def __init__(self, array: Array, requires_grad: bool = False) -> None:
         self.array = array
-        self.grad: Tensor | None = None
+        self._grad: Tensor | None = None
         self.edge: tuple[Node, int] | None = None
         self._requires_grad = requires_grad
         self._version = [0]  # how often the values changed, in a list that views and saved arrays share
@@ -152,6 +152,19 @@ class Tensor:
             self._requires_grad = bool(value)
             revise()
         return self
+
+    @property
+    def grad(self) -> Tensor | None:
+        if state.kernels is not active and self._requires_grad and self.edge is None:
+            state.kernels.ask([self])
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if state.kernels is not active:
+            state.kernels.hold([self])
+            state.kernels.clear([self])
+        self._grad = value
 
     @property
     def is_leaf(self) -> bool:
@@ -526,19 +539,21 @@ def deposit(leaves: dict[Tensor, tuple[Any, bool]], algebra: Cotangents) -> None
     for leaf, (g, ours) in leaves.items():
         for hook in list((leaf._hooks or {}).values()):
             g, ours = algebra.hook(hook, g), False
-        if leaf.grad is not None and (leaf.grad.shape != g.shape or leaf.grad.dtype != g.dtype):
+        before = leaf._grad
+        if before is not None and (before.shape != g.shape or before.dtype != g.dtype):
             raise RuntimeError(
-                f"backward: grad was set to {leaf.grad.dtype} of shape {leaf.grad.shape}, to which the gradient, "
+                f"backward: grad was set to {before.dtype} of shape {before.shape}, to which the gradient, "
                 f"{g.dtype} of shape {g.shape}, cannot be added; set it to None or to a tensor like its own"
             )
         found.append((leaf, g, ours))
     for leaf, g, ours in found:
         # a cotangent that others may hold too must not be the memory that zero_() clears
+        before = leaf._grad
         if isinstance(g, Tensor):
-            leaf.grad = leaf.grad + g if leaf.grad is not None else g if ours else g.clone()
-        elif leaf.grad is None:
-            leaf.grad = Tensor(g if ours else state.kernels.copy(g))
+            leaf._grad = before + g if before is not None else g if ours else g.clone()
+        elif before is None:
+            leaf._grad = Tensor(g if ours else state.kernels.copy(g))
         else:
-            state.kernels.hold([leaf.grad])
-            state.kernels.accumulate(leaf.grad.array, g)
-            leaf.grad.changed()
+            state.kernels.hold([before])
+            state.kernels.accumulate(before.array, g)
+            before.changed()

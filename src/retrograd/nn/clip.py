@@ -10,14 +10,13 @@ import numpy as np
 from ..ops.elementwise import abs as absolute
 from ..ops.elementwise import clamp, sqrt, square
 from ..ops.shape import stack
-from ..tape import no_grad, state
+from ..tape import no_grad
 from ..tensor import Tensor
 
 
 def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
-    listed = [parameters] if isinstance(parameters, Tensor) else list(parameters)
-    state.kernels.ask(listed)
-    return [p.grad for p in listed if p.grad is not None]
+    listed = [parameters] if isinstance(parameters, Tensor) else parameters
+    return [g for p in listed if (g := p.grad) is not None]
 
 
 def _norm(x: Tensor, order: float) -> Tensor:

@@ -400,8 +400,6 @@ class Module:
 
 def clear_gradients(parameters: Iterator[Tensor] | list[Tensor], set_to_none: bool) -> None:
     """Set gradients to None, or those that there are to zeros."""
-    parameters = list(parameters)
-    (state.kernels.clear if set_to_none else state.kernels.ask)(parameters)
     for p in parameters:
         if set_to_none:
             p.grad = None

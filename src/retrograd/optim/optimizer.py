@@ -181,11 +181,11 @@ class Optimizer:
         ready = []
         maximize = group["maximize"]
         thread.kernels.hold(group["params"])
-        thread.kernels.ask(group["params"])
         for p in group["params"]:
-            if p.grad is None:
+            gradient = p.grad
+            if gradient is None:
                 continue
-            w, g = p.array, p.grad.array
+            w, g = p.array, gradient.array
             if g.shape != w.shape or g.dtype != w.dtype:
                 self._refuse(p, "gradient", g)
             for name, kept in self.state[p].items():

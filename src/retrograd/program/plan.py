@@ -34,7 +34,7 @@ class Plan:
         lock: held while the program runs: there is one arena and one place for results, and programs may share more.
 
     Attributes:
-        set: the leaves whose grad the step sets.
+        gradients: the leaves whose grad the step sets, each with that.
         lasting: whether a step leaves the gradients that it depends on as they are, so that another may follow.
         written: the ids of the arrays outside the step that its program changes.
         loaded: the program as the backend in force runs it.
@@ -50,7 +50,7 @@ class Plan:
         lock: threading.Lock,
     ) -> None:
         self.program = program
-        self._gradients = gradients
+        self.gradients = gradients
         self._guards = tracer.guards
         self._names = Names(tracer.functions, is_of_library)
         self._reads = tracer.reads
@@ -59,9 +59,9 @@ class Plan:
         self._memory = [(t, t.array) for t in leaves]
         changed = [o.buffer.array for i in program.instructions for o in i.written() if o.buffer.role == HELD]
         written = {id(a) for array in changed if array is not None for a in (array, memory_of(array))}
-        self.set = [leaf for leaf, _ in gradients]
         self.written = frozenset(written)
         self._entry_grads = tracer.relied_on()
+        self._entry_leaves = tracer.relied_on_to_be_there()
         left = {id(leaf): gradient for leaf, gradient in gradients}
         self.lasting = all(left.get(id(t), g) is g for t, g in self._entry_grads)
         self._looked_at = tracer.require_unchanged(self.written)
@@ -91,7 +91,9 @@ class Plan:
             return False
         if self._looked_at and not all(array.tobytes() == numbers for array, numbers in self._looked_at):
             return False
-        return not self._entry_grads or all(leaf.grad is gradient for leaf, gradient in self._entry_grads)
+        if self._entry_leaves and any(leaf._grad is None for leaf in self._entry_leaves):
+            return False
+        return not self._entry_grads or all(leaf._grad is gradient for leaf, gradient in self._entry_grads)
 
     def apart(self, arrays: list[Array] | None) -> Any:
         """The arrays, copies in place of those that are memory which the program changes."""
@@ -123,8 +125,8 @@ class Plan:
                 self._release()
             for version in self._versions:
                 version[0] += 1
-            for leaf, gradient in self._gradients:
-                leaf.grad = gradient
+            for leaf, gradient in self.gradients:
+                leaf._grad = gradient
             return made
         results = [np.empty(o.shape, o.dtype) if p is None else p for o, p in zip(self.program.results, self._places)]  # noqa: B905
         with self._lock:
@@ -150,8 +152,8 @@ class Plan:
         """After steps have run: count the changes of what they wrote, and show the gradients."""
         for version in self._versions:
             version[0] += 1
-        for leaf, gradient in self._gradients:
-            leaf.grad = gradient
+        for leaf, gradient in self.gradients:
+            leaf._grad = gradient
 
 
 def _numbers(calls: list[Any]) -> list[Any]:
@@ -220,18 +222,25 @@ def _is_own(operand: Operand) -> bool:
     return operand.buffer.role == TEMPORARY and whole
 
 
-def keep_gradients(tracer: Tracer) -> list[tuple[Tensor, Tensor | None]]:
-    """The leaves whose grad the step set, each with the tensor that will hold it from step to step, or None."""
+def keep_gradients(tracer: Tracer, own: list[Tensor]) -> list[tuple[Tensor, Tensor | None]]:
+    """The leaves whose grad the step set, each with the tensor that will hold it from step to step, or None; `own` are
+    those that other programs of the step hold theirs in."""
     kept: list[tuple[Tensor, Tensor | None]] = []
-    before = {key: (leaf, leaf.grad) for key, leaf in tracer.leaves.items()} | tracer.entry_grads
+    before = {key: (leaf, leaf._grad) for key, leaf in tracer.leaves.items()} | tracer.entry_grads
     known = {key: before[key][1] for key in before.keys() - tracer.cleared}
-    known.update((id(leaf), grad) for leaf, grad in tracer.relied_on())
+    relied_on = {id(leaf): grad for leaf, grad in tracer.relied_on()}
+    known.update(relied_on)
     for key, leaf in (tracer.leaves | tracer.cleared).items():
-        if leaf.grad is not None and isinstance(leaf.grad.array, Traced):
-            leaf.grad = _held(tracer, leaf.grad.array)
-        elif key in known and leaf.grad is known[key]:
+        if leaf._grad is not None and isinstance(leaf._grad.array, Traced):
+            made, before = leaf._grad.array, relied_on.get(key)
+            if any(before is grad for grad in own):  # it stays where it is, that the next step may depend on it too
+                tracer.assign(before.array, made)
+                leaf._grad = before
+            else:
+                leaf._grad = _held(tracer, made)
+        elif key in known and leaf._grad is known[key]:
             continue
-        kept.append((leaf, leaf.grad))
+        kept.append((leaf, leaf._grad))
     return kept
 
 

@@ -214,7 +214,8 @@ class CompiledStep:
             del self._plans[oldest]
 
     def _trace(self, args: Any, kwargs: Any) -> Plan:
-        tracer = Tracer((leaf, leaf.grad) for plans in self._plans.values() for p in plans for leaf in p.set)
+        set_before = [pair for plans in self._plans.values() for p in plans for pair in p.gradients]
+        tracer = Tracer((leaf, leaf.grad) for leaf, _ in set_before)
         tracer.calls(self._function)
         names = Names([self._function], is_of_library)
         inputs: list[Operand] = []
@@ -230,13 +231,13 @@ class CompiledStep:
             traced_args, traced_kwargs = map_arrays(traced, (args, kwargs))
             results: list[Operand] = []
             returned = place_results(self._function(*traced_args, **traced_kwargs), tracer, results)
-            gradients = keep_gradients(tracer)
+            gradients = keep_gradients(tracer, [grad for _, grad in set_before if grad is not None])
         except BaseException:
             for leaf in tracer.leaves.values():
-                if leaf.grad is not None and isinstance(leaf.grad.array, Traced):
-                    leaf.grad = None
+                if leaf._grad is not None and isinstance(leaf._grad.array, Traced):
+                    leaf._grad = None
             for leaf, grad in tracer.entry_grads.values():
-                leaf.grad = grad
+                leaf._grad = grad
             raise
         finally:
             state.kernels = previous

@@ -244,7 +244,7 @@ class Tracer:
                 self._outside(t.array, HELD, t)
                 self.guard(functools.partial(getattr, t, "requires_grad"))
             if t.requires_grad:
-                self.entry_grads.setdefault(id(t), (t, self.first_grads.get(id(t), t.grad)))
+                self.entry_grads.setdefault(id(t), (t, self.first_grads.get(id(t), t._grad)))
 
     def new(self, array: np.ndarray) -> np.ndarray:
         """The step has made this array: it starts with the same numbers at each call."""
@@ -295,6 +295,15 @@ class Tracer:
             (leaf, grad)
             for leaf, grad in self.entry_grads.values()
             if (id(leaf) in self.asked if grad is None else id(grad.array) in self.held)
+        ]
+
+    def relied_on_to_be_there(self) -> list[Tensor]:
+        """The leaves that had a gradient before the step, where that it was there decides what the step does, but not
+        what it was."""
+        return [
+            leaf
+            for leaf, grad in self.entry_grads.values()
+            if grad is not None and id(leaf) in self.asked and id(grad.array) not in self.held
         ]
 
     def share(self, a: Any, b: Any) -> bool:
