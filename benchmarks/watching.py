@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from itertools import cycle, product
 from statistics import median
 from time import perf_counter
 from typing import Any
@@ -20,11 +21,13 @@ SHAPES = ((64, 32), (64, 64), (64, 128), (64, 256), (64, 512), (128, 32), (128, 
 ROUNDS = 50
 
 
-def training(width: int, rows: int, compiled: bool) -> tuple[nn.Module, Callable[..., Any], rg.Tensor, rg.Tensor]:
-    """A classifier, its step with Adam, and a batch."""
+def training(
+    width: int, rows: int, optimizer_of: Callable[..., optim.Optimizer], compiled: bool
+) -> tuple[nn.Module, Callable[[], Any]]:
+    """A classifier, and what takes a step of its training, on one batch after another."""
     hidden = [layer for _ in range(3) for layer in (nn.Linear(width, width), nn.ReLU())]
     model = nn.Sequential(*hidden, nn.Linear(width, 10))
-    optimizer = optim.Adam(model.parameters())
+    optimizer = optimizer_of(model.parameters(), lr=1e-3)
 
     def step(x: rg.Tensor, y: rg.Tensor) -> rg.Tensor:
         loss = F.cross_entropy(model(x), y)
@@ -33,35 +36,38 @@ def training(width: int, rows: int, compiled: bool) -> tuple[nn.Module, Callable
         optimizer.step()
         return loss
 
-    return model, rg.compile(step) if compiled else step, rg.randn(rows, width), rg.randint(0, 10, (rows,))
+    taken = rg.compile(step) if compiled else step
+    batches = cycle([(rg.randn(rows, width), rg.randint(0, 10, (rows,))) for _ in range(7)])
+    return model, lambda: taken(*next(batches))
 
 
 def main() -> None:
     with rg.backends.use(*sys.argv[1:2] or ["auto"]):
-        print("width   rows   plain        observed   ten steps")
-        for width, rows in SHAPES:
-            model, step, x, y = training(width, rows, compiled="eager" not in sys.argv)
+        print("       width   rows   plain        observed   ten steps")
+        for (width, rows), optimizer in product(SHAPES, (optim.SGD, optim.Adam)):
+            model, step = training(width, rows, optimizer, compiled="eager" not in sys.argv)
             plain, observed, both = [], [], []
             for _ in range(ROUNDS):
-                step(x, y)  # which finds the caches as the others left them
+                step()  # which finds the caches as the others left them
                 start = perf_counter()
                 for _ in range(10):
-                    step(x, y)
+                    step()
                 plain.append((perf_counter() - start) / 10)
                 with rg.inspect.watch(model, every=10):
                     for _ in range(20):
-                        step(x, y)
+                        step()
                     start = perf_counter()
-                    step(x, y)
+                    step()
                     first = perf_counter()
                     for _ in range(9):
-                        step(x, y)
+                        step()
                     end = perf_counter()
                 observed.append(first - start)
                 both.append((end - start) / 10)
             extra = median(b / p for b, p in zip(both, plain, strict=True)) - 1
             costs = median(o / p for o, p in zip(observed, plain, strict=True))
-            print(f"{width:5} {rows:6}   {median(plain) * 1e6:5.0f} us   x {costs:5.2f}      {extra:+5.1%}", flush=True)
+            shape = f"{optimizer.__name__:5} {width:6} {rows:6}"
+            print(f"{shape}   {median(plain) * 1e6:5.0f} us   x {costs:5.2f}      {extra:+5.1%}", flush=True)
 
 
 if __name__ == "__main__":

@@ -209,9 +209,10 @@ def test_arguments_are_what_they_were_at_the_call(backend: str) -> None:
         optimizer.step()
         return average - w.detach()[:2]  # after the update
 
-    for rows in (slice(2), slice(1, 3), slice(2)):
-        before = w.detach()[rows].numpy().copy()
-        difference = step(rg.ones(4, 2), w.detach()[rows]).numpy()
+    x, upper, lower = rg.ones(4, 2), w.detach()[:2], w.detach()[1:]
+    for argument in (upper, upper, upper, lower, upper, w.detach()[:2]):
+        before = argument.numpy().copy()
+        difference = step(x, argument).numpy()
         np.testing.assert_array_equal(difference, before - w.detach()[:2].numpy())
 
 

@@ -95,12 +95,9 @@ class Plan:
             return False
         return not self._entry_grads or all(leaf._grad is gradient for leaf, gradient in self._entry_grads)
 
-    def apart(self, arrays: list[Array] | None) -> Any:
-        """The arrays, copies in place of those that are memory which the program changes."""
-        if arrays is None:
-            return None
-        written = self.written
-        return [a.copy() if id(a) in written or id(a.base) in written else a for a in arrays]
+    def apart(self, array: Array) -> Array:
+        """The array, or a copy where it is memory that the program changes."""
+        return array.copy() if id(array) in self.written or id(array.base) in self.written else array
 
     def _load(self) -> None:
         self.loaded = load(self.program)

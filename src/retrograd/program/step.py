@@ -116,14 +116,14 @@ class CompiledStep:
                 inputs: list[Array] | None = known
                 for value, last in zip(args, known):  # noqa: B905
                     if value is not last and (not isinstance(value, Tensor) or value.array is not last):
-                        inputs = plan.apart(_of_same_form(args, known))
+                        inputs = _in_place_of(known, args, plan)
                         self._latest_call = None if inputs is None else (inputs, plan, recording)
                         break
                 if inputs is not None and plan.valid():
                     return plan.run(inputs)
         inputs = []
         plan = self.plan(args, kwargs, inputs)
-        return plan.run(plan.apart(inputs))
+        return plan.run(inputs)
 
     def _observed_call(self, observer: Observer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         step = self._observed.get(observer.key)
@@ -140,7 +140,7 @@ class CompiledStep:
         return returned
 
     def plan(self, args: tuple[Any, ...], kwargs: dict[str, Any], inputs: list[Array]) -> Plan:
-        """The plan for a call with these arguments, traced now if need be; its arrays go on the list."""
+        """The plan for a call with these arguments, traced now if need be; what to run it on goes on the list."""
         key = (state.recording, signature((args, kwargs), inputs))
         plan = next((p for p in self._plans.get(key, ()) if p.valid()), None)
         if plan is None:
@@ -148,6 +148,7 @@ class CompiledStep:
             plan = self._trace(args, kwargs)
             self._plans.setdefault(key, []).append(plan)
         self._latest = plan
+        inputs[:] = map(plan.apart, inputs)
         plain = not kwargs and all(isinstance(a, (Tensor, np.ndarray)) for a in args)
         self._latest_call = (inputs, plan, state.recording) if plain else None
         return plan
@@ -156,7 +157,7 @@ class CompiledStep:
         """The plan for a call with these arrays."""
         if self._latest_call is not None:
             known, plan, recording = self._latest_call
-            same_form = len(arrays) == len(known) and state.recording is recording and _of_same_form(arrays, known)
+            same_form = len(arrays) == len(known) and state.recording is recording and _in_place_of(known, arrays, plan)
             if same_form and plan.valid():
                 return plan
         return self.plan(tuple(map(Tensor, arrays)), {}, [])
@@ -264,14 +265,17 @@ class CompiledStep:
         return Plan(tracer, program, returned, gradients, self._lock)
 
 
-def _of_same_form(args: Sequence[Any], known: list[Array]) -> list[Array] | None:
-    """The arrays of arguments of the same dtypes and shapes as the known ones; None where one is of another form."""
+def _in_place_of(known: list[Array], args: Sequence[Any], plan: Plan) -> list[Array] | None:
+    """What to run the plan on for these arguments; the known arrays are what it ran on before. None where a dtype or a
+    shape is another."""
     arrays = []
     for value, like in zip(args, known):  # noqa: B905
         array = value.array if isinstance(value, Tensor) else value
-        if type(array) is not np.ndarray or array.dtype != like.dtype or array.shape != like.shape:
-            return None
-        arrays.append(array if array.flags.carray else array_of(array))
+        if array is not like:
+            if type(array) is not np.ndarray or array.dtype != like.dtype or array.shape != like.shape:
+                return None
+            array = plan.apart(array if array.flags.carray else array_of(array))
+        arrays.append(array)
     return arrays
 
 
