@@ -147,12 +147,13 @@ def sigmoid(x):
 
 
 @inlined
-def softplus(x):
+def log1p_exp(x):
     """log(1 + exp(x))."""
     return (_ZERO(x) if x <= _ZERO(x) else x) + log1p(exp(-abs(x)))
 
 
-# Activations, and what their derivatives make of a cotangent g; formulas in retrograd/kernels/activation.py
+# Activations by their names, and what their derivatives make of a cotangent g; the number that some have comes last;
+# formulas in retrograd/kernels/activation.py
 
 _HALF, _THREE = _constant(0.5), _constant(3.0)
 _SQRT_HALF, _NORMAL_SCALE = _constant(math.sqrt(0.5)), _constant(1 / math.sqrt(2 * math.pi))
@@ -242,10 +243,10 @@ def silu_backward(g, x):
 
 
 @inlined
-def sharp_softplus(x, sharpness):
-    return softplus(x * sharpness) / sharpness
+def softplus(x, sharpness):
+    return log1p_exp(x * sharpness) / sharpness
 
 
 @inlined
-def sharp_softplus_backward(g, x, sharpness):
+def softplus_backward(g, x, sharpness):
     return g * sigmoid(x * sharpness)

@@ -12,6 +12,7 @@ import numpy as np
 
 from ...kernels.elementary import BINARY, UNARY
 from ..registry import Unsupported
+from .activation import EXPRESSIONS
 
 BOOL = np.dtype(bool)
 
@@ -74,22 +75,7 @@ _COMPARISONS = {
 }
 _LOGICAL = {"logical_and": "{a} & {b}", "logical_or": "{a} | {b}", "logical_not": "not {x}"}
 _COPIES = {"copy": "{x}", "cast": "{x}", "assign": "{values}", "full": "{value}"}
-_PLAIN = ("relu", "tanh", "sigmoid", "gelu", "gelu_tanh", "silu")
-_ACTIVATIONS = {
-    "activation_forward": {
-        "identity": "{x}",
-        **{name: f"elementary.{name}({{x}})" for name in _PLAIN},
-        "leaky_relu": "elementary.leaky_relu({x}, {alpha})",
-        "softplus": "elementary.sharp_softplus({x}, {alpha})",
-    },
-    "activation_backward": {
-        "identity": "{g}",
-        **{name: f"elementary.{name}_backward({{g}}, {{saved}})" for name in _PLAIN},
-        "leaky_relu": "elementary.leaky_relu_backward({g}, {saved}, {alpha})",
-        "softplus": "elementary.sharp_softplus_backward({g}, {saved}, {alpha})",
-    },
-}
-KERNELS = frozenset({*_ARITHMETIC, *_FLOATING, *_COMPARISONS, *_LOGICAL, *_COPIES, *_ACTIVATIONS, "where", "clamp"})
+KERNELS = frozenset({*_ARITHMETIC, *_FLOATING, *_COMPARISONS, *_LOGICAL, *_COPIES, *EXPRESSIONS, "where", "clamp"})
 """The kernels that a loop can hold."""
 
 
@@ -130,7 +116,7 @@ def statement(kernel: str, arguments: dict[str, Any], target: View) -> Statement
     elif arguments.get("exponent"):
         expression = f"{{a}} ** {arguments['exponent']}"
     else:
-        expression = _FLOATING[kernel] if kernel in _FLOATING else _ACTIVATIONS[kernel][arguments["activation"]]
+        expression = _FLOATING[kernel] if kernel in _FLOATING else EXPRESSIONS[kernel][arguments["activation"]]
         if dtype.kind != "f":
             raise Unsupported(f"{kernel} of {dtype}")
     if dtype == BOOL and (kernel in _ARITHMETIC or kernel == "clamp"):

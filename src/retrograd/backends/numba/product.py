@@ -10,7 +10,7 @@ from ...kernels.product import linear_forward as reference_forward
 from ...kernels.product import matmul as bare
 from ...kernels.product import with_small
 from ...kernels.spec import Array
-from .activation import CODES, IDENTITY, activation_backward, fused_backward, fused_forward
+from .activation import CODES, IDENTITY, activation_backward, apply, differentiate
 from .jit import FLOATS, core, inlined, plain
 from .parallel import CHEAP, get_num_threads, run
 from .vector import BYTES, PAIR, load, move, multiply_add, store, transpose
@@ -179,7 +179,7 @@ def forward(x, w, transposed, b, code, alpha, z, y):
     multiply(x.reshape(rows * k), x_row, x_column, w.reshape(k * n), w_row, w_column, b, each, rows, k, n, scratch)
     if z.size:
         z.reshape(rows * n)[:] = each
-    fused_forward(code, each, alpha)
+    apply(each, code, alpha)
 
 
 @inlined
@@ -200,7 +200,7 @@ def backward(g, x, w, transposed, saved, code, alpha, dx, dw, db):
     d = g
     if code != IDENTITY:
         d = np.empty(g.shape, g.dtype)
-        fused_backward(code, g.reshape(g.size), saved.reshape(g.size), d.reshape(g.size), alpha)
+        differentiate(g.reshape(g.size), saved.reshape(g.size), d.reshape(g.size), code, alpha)
     none = np.empty(0, g.dtype)
     scratch = np.empty(scratch_size(max(rows, n), g.size, g.itemsize), g.dtype)
     each = d.reshape(d.size)
@@ -227,7 +227,7 @@ def finish_forward(y, z, b, code, alpha):
             y[i, j] += b[j]
         for j in range(z.shape[1]):
             z[i, j] = y[i, j]
-        fused_forward(code, y[i], alpha)
+        apply(y[i], code, alpha)
 
 
 @core
@@ -235,7 +235,7 @@ def start_backward(g, saved, code, alpha, d, db):
     """d = g * activation'(saved), unless the activation is the identity, and db the sum of its rows unless it has no
     elements."""
     if code != IDENTITY:
-        fused_backward(code, g.reshape(g.size), saved.reshape(g.size), d.reshape(g.size), alpha)
+        differentiate(g.reshape(g.size), saved.reshape(g.size), d.reshape(g.size), code, alpha)
     if db.size:
         sum_columns(d, db)
 
