@@ -19,7 +19,7 @@ from retrograd.data import epoch_order
 def test_an_epoch_takes_every_row_once(rows, batch_size, shuffle, drop_last, seed):
     X = np.arange(rows * 2.0).reshape(rows, 2)
     y = np.arange(rows)
-    data = rg.data.batches(X, y, batch_size, shuffle, seed, drop_last)
+    data = rg.data.batches(X, y, batch_size=batch_size, shuffle=shuffle, seed=seed, drop_last=drop_last)
     taken = list(data)
     assert len(taken) == len(data)
     sizes = [len(x) for x, _ in taken]
@@ -69,7 +69,7 @@ def test_epochs_that_overlap_do_not_disturb_each_other():
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_structure_and_dtypes_are_kept(shuffle):
     a, b = np.ones((5, 2, 3), np.float32), rg.arange(5)
-    for (x, index), y in rg.data.batches((a, b), rg.ones(5, 1, dtype="float64"), 2, shuffle):
+    for (x, index), y in rg.data.batches((a, b), rg.ones(5, 1, dtype="float64"), batch_size=2, shuffle=shuffle):
         assert isinstance(x, rg.Tensor)
         assert x.shape[1:] == (2, 3)
         assert (x.dtype, index.dtype, y.dtype) == (rg.float32, rg.int64, rg.float64)
@@ -91,22 +91,30 @@ def test_unshuffled_batches_share_memory():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "options", "message"),
     [
-        ((np.zeros((3, 2)), np.zeros(4)), r"one number of rows, got shapes \(3, 2\), \(4,\)"),
-        (((np.zeros(3), np.zeros(2)),), r"got shapes \(3,\), \(2,\)"),
-        (((),), "an empty tuple"),
-        ((np.float64(3.0),), "X has no axes"),
-        ((np.zeros(3), (np.zeros(3), 4.0)), r"y\[1\] has no axes"),
-        ((np.zeros(3), None, 0), "batch_size is 0"),
-        ((np.zeros(3), None, 2.5), r"batch_size is 2\.5"),
-        ((np.zeros(3), None, True), "batch_size is True"),
-        ((np.zeros(3), None, 1, True, -1), "-1 is not a whole number"),
+        ((np.zeros((3, 2)), np.zeros(4)), {}, r"one number of rows, got shapes \(3, 2\), \(4,\)"),
+        (((np.zeros(3), np.zeros(2)),), {}, r"got shapes \(3,\), \(2,\)"),
+        (((),), {}, "got shapes none"),
+        ((), {}, "got shapes none"),
+        ((np.zeros(3), np.zeros(3), 32), {}, "argument 2 has no axes.*options are named, as batch_size="),
+        ((np.zeros(3), (np.zeros(3), 4.0)), {}, r"argument 1\[1\] has no axes"),
+        ((np.zeros(3),), {"batch_size": 0}, "batch_size is 0"),
+        ((np.zeros(3),), {"batch_size": 2.5}, r"batch_size is 2\.5"),
+        ((np.zeros(3),), {"batch_size": True}, "batch_size is True"),
+        ((np.zeros(3),), {"seed": -1}, "-1 is not a whole number"),
     ],
 )
-def test_what_does_not_fit_is_refused(arguments, message):
+def test_what_does_not_fit_is_refused(arguments, options, message):
     with pytest.raises(ValueError, match=message):
-        rg.data.batches(*arguments)
+        rg.data.batches(*arguments, **options)
+
+
+def test_as_many_arrays_as_are_given():
+    rows = np.arange(7)
+    for a, b, c in rg.data.batches(rows, rows * 2, rows * 3, batch_size=3, shuffle=True):
+        np.testing.assert_array_equal(a * 6, b * 3)
+        np.testing.assert_array_equal(a * 3, c)
 
 
 def test_text_is_refused():

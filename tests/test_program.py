@@ -429,7 +429,9 @@ def test_run_is_the_eager_loop(
     options = dict(rows=rows, optimizer=optimizer, dropout=dropout, schedule=True)
     eager, compiled = regression(**options), regression(**options)
     rg.manual_seed(3)
-    batches = rg.data.batches(eager.x, eager.y, batch_size, shuffle, 5, drop_last)
+    batches = rg.data.batches(
+        eager.x, eager.y, batch_size=batch_size, shuffle=shuffle, seed=5, drop_last=drop_last
+    )
     expected = [eager.step(x, y)[0].item() for _ in range(3) for x, y in batches]
     rg.manual_seed(3)
     step = rg.compile(compiled.step)

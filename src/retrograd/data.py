@@ -35,10 +35,10 @@ class Batches:
         epoch: how many epochs were begun: the number of the next. Set it to go on where a run was cut off.
     """
 
-    def __init__(self, X: Any, y: Any, batch_size: int, shuffle: bool, seed: int, drop_last: bool) -> None:
+    def __init__(self, data: tuple[Any, ...], batch_size: int, shuffle: bool, seed: int, drop_last: bool) -> None:
         if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
             raise ValueError(f"batches: batch_size is {batch_size!r}, expected a whole number >= 1")
-        self._data = tuple(_columns(name, given) for name, given in (("X", X), ("y", y)) if given is not None)
+        self._data = tuple(_columns(f"argument {i}", given) for i, given in enumerate(data))
         self._rows = _common_length(self._data)
         self.batch_size = int(batch_size)
         self.shuffle = bool(shuffle)
@@ -63,21 +63,21 @@ class Batches:
 
 
 def batches(
-    X: Any, y: Any = None, batch_size: int = 32, shuffle: bool = False, seed: int = 0, drop_last: bool = False
+    *data: Any, batch_size: int = 32, shuffle: bool = False, seed: int = 0, drop_last: bool = False
 ) -> Batches:
-    """Minibatches of rows, one epoch each time they are iterated.
+    """Minibatches of rows of as many arrays as are given, one epoch each time they are iterated.
 
     Args:
-        X: an array or tensor whose first axis counts the rows, or a tuple of such.
-        y: the same for the targets, or None.
+        data: arrays or tensors whose first axis counts the rows, or tuples of such: inputs and targets, say.
         batch_size: rows a batch; the last one of an epoch has what is left.
         shuffle: take the rows in another order each epoch, a function of seed and epoch alone, on every backend.
         seed: a whole number in [0, 2**64).
         drop_last: leave out a last batch that is not full.
 
     Returns:
-        an iterable with a length, of (X, y) batches, or of X batches without y: tensors, or tuples of them where a
-        tuple was given, of the dtypes given. Unshuffled, they share memory with what was given.
+        an iterable with a length, of tuples of batches, one of each of the data; of the batches themselves where there
+        is one. They are tensors, or tuples of them where a tuple was given, of the dtypes given. Unshuffled, they share
+        memory with what was given.
 
     Raises:
         ValueError: numbers of rows differ, batch_size is less than 1, or the seed is out of range.
@@ -93,7 +93,7 @@ def batches(
         (2, 2) tensor([0, 1])
         (1, 2) tensor([2])
     """
-    return Batches(X, y, batch_size, shuffle, seed, drop_last)
+    return Batches(data, batch_size, shuffle, seed, drop_last)
 
 
 Columns = Tensor | tuple[Tensor, ...]
@@ -108,7 +108,9 @@ def _columns(name: str, given: Any) -> Columns:
 def _with_rows(name: str, given: Any) -> Tensor:
     tensor = as_tensor(given).detach()
     if tensor.ndim == 0:
-        raise ValueError(f"batches: {name} has no axes, expected its first to count the rows")
+        raise ValueError(
+            f"batches: {name} has no axes, expected its first to count the rows; options are named, as batch_size="
+        )
     return tensor
 
 
@@ -116,7 +118,7 @@ def _common_length(data: tuple[Columns, ...]) -> int:
     flat = [t for columns in data for t in (columns if isinstance(columns, tuple) else (columns,))]
     lengths = {len(t) for t in flat}
     if len(lengths) != 1:
-        shapes = ", ".join(str(t.shape) for t in flat) or "an empty tuple"
+        shapes = ", ".join(str(t.shape) for t in flat) or "none"
         raise ValueError(f"batches: expected arrays of one number of rows, got shapes {shapes}")
     return lengths.pop()
 
