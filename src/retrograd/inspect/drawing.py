@@ -92,7 +92,7 @@ def draw(what: Tensor | Program, model: Module | None = None, *, fold: bool = Tr
     if isinstance(what, Program):
         graph = program_graph(what, model)
     elif not isinstance(what, Tensor):
-        raise TypeError(f"draw: cannot draw a {type(what).__name__}; expected a Tensor or a Program (step.program)")
+        raise TypeError(f"draw: got {type(what).__name__}, expected a Tensor or a Program (step.program)")
     elif what.edge is None:
         raise ValueError(
             f"draw: nothing was recorded for the tensor of shape {what.shape}; "

@@ -43,15 +43,20 @@ def gradient(p, g, before, block, sums, kept):
     """The sums of each block, (blocks, 5), and kept = p; before may be None."""
     zero = p.dtype.type(0)
     for b in range(len(sums)):
+        # slices, so that their loops count from 0: an index that might be negative keeps a loop from being vectorized
+        part = slice(b * block, (b + 1) * block)
+        own, its, copy = p[part], g[part], kept[part]
         weight, gradient, product, earlier, both = zero, zero, zero, zero, zero
-        for i in range(b * block, min(p.size, (b + 1) * block)):
-            kept[i] = p[i]
-            weight = plus(weight, p[i] * p[i])
-            gradient = plus(gradient, g[i] * g[i])
-            product = plus(product, abs(p[i] * g[i]))
-            if before is not None:
-                earlier = plus(earlier, before[i] * before[i])
-                both = plus(both, g[i] * before[i])
+        for i in range(own.size):
+            copy[i] = own[i]
+            weight = plus(weight, own[i] * own[i])
+            gradient = plus(gradient, its[i] * its[i])
+            product = plus(product, abs(own[i] * its[i]))
+        if before is not None:
+            then = before[part]
+            for i in range(then.size):
+                earlier = plus(earlier, then[i] * then[i])
+                both = plus(both, its[i] * then[i])
         sums[b, 0], sums[b, 1], sums[b, 2], sums[b, 3], sums[b, 4] = weight, gradient, product, earlier, both
 
 
@@ -60,8 +65,9 @@ def update(p, kept, block, sums):
     """The sum of each block, (blocks, 1)."""
     for b in range(len(sums)):
         total = p.dtype.type(0)
-        for i in range(b * block, min(p.size, (b + 1) * block)):
-            total = plus(total, (p[i] - kept[i]) * (p[i] - kept[i]))
+        now, then = p[b * block : (b + 1) * block], kept[b * block : (b + 1) * block]
+        for i in range(now.size):
+            total = plus(total, (now[i] - then[i]) * (now[i] - then[i]))
         sums[b, 0] = total
 
 
