@@ -58,6 +58,19 @@ class Tensor:
         array: the NumPy array underneath.
         requires_grad: whether operations on it are recorded and backward() fills `grad`.
         grad: the gradient that backward passes have added up in this leaf, or None.
+
+    Example:
+        >>> import retrograd as rg
+        >>> x = rg.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+        >>> y = (x @ x.T).relu().sum()
+        >>> y
+        tensor(52., grad_fn=<sum>)
+        >>> y.backward()
+        >>> x.grad
+        tensor([[ 8., 12.],
+                [ 8., 12.]])
+        >>> x.detach().numpy().mean()
+        np.float32(2.5)
     """
 
     __slots__ = ("__weakref__", "_family", "_grad", "_hooks", "_requires_grad", "_version", "array", "edge")

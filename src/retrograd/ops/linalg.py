@@ -57,21 +57,43 @@ __all__ = [
 
 
 class QR(NamedTuple):
-    """A = Q @ R."""
+    """A = Q @ R.
+
+    Example:
+        >>> import retrograd as rg
+        >>> Q, R = rg.linalg.qr(rg.tensor([[3.0, 1.0], [4.0, 2.0]]))
+        >>> (Q @ R).round(decimals=4)
+        tensor([[3., 1.],
+                [4., 2.]])
+    """
 
     Q: Tensor
     R: Tensor
 
 
 class Eigh(NamedTuple):
-    """A = eigenvectors @ diag(eigenvalues) @ eigenvectors.mT."""
+    """A = eigenvectors @ diag(eigenvalues) @ eigenvectors.mT.
+
+    Example:
+        >>> import retrograd as rg
+        >>> found = rg.linalg.eigh(rg.tensor([[2.0, 1.0], [1.0, 2.0]]))
+        >>> found.eigenvalues
+        tensor([1., 3.])
+    """
 
     eigenvalues: Tensor
     eigenvectors: Tensor
 
 
 class SVD(NamedTuple):
-    """A = U @ diag(S) @ Vh."""
+    """A = U @ diag(S) @ Vh.
+
+    Example:
+        >>> import retrograd as rg
+        >>> U, S, Vh = rg.linalg.svd(rg.tensor([[0.0, 3.0], [2.0, 0.0]]))
+        >>> S
+        tensor([3., 2.])
+    """
 
     U: Tensor
     S: Tensor
@@ -79,7 +101,13 @@ class SVD(NamedTuple):
 
 
 class SlogDet(NamedTuple):
-    """det(A) = sign * exp(logabsdet)."""
+    """det(A) = sign * exp(logabsdet).
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.linalg.slogdet(rg.tensor([[0.0, 1.0], [1.0, 0.0]]))
+        SlogDet(sign=tensor(-1.), logabsdet=tensor(0.))
+    """
 
     sign: Tensor
     logabsdet: Tensor

@@ -31,6 +31,15 @@ class Generator:
 
     Raises:
         ValueError: the seed is out of range.
+
+    Example:
+        >>> import retrograd as rg
+        >>> generator = rg.Generator(3)
+        >>> state = generator.get_state()
+        >>> first = rg.randn(2, generator=generator)
+        >>> generator.set_state(state)
+        >>> rg.equal(rg.randn(2, generator=generator), first)
+        tensor([ True,  True])
     """
 
     def __init__(self, seed: int | None = None) -> None:
