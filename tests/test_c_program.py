@@ -25,6 +25,7 @@ if "c" not in rg.backends.available():
 
 from retrograd.backends.c.native import NULL, ffi, lib
 from retrograd.backends.c.program import Loaded, Source
+from retrograd.program import plan
 
 OPTIMIZERS = {
     "sgd": lambda ps: optim.SGD(ps, lr=0.05),
@@ -135,6 +136,23 @@ READS = {
     "columns as rows": lambda x: x.T,
     "rows of a part": lambda x: x[:, :32] @ x[:32],
 }
+
+
+def test_a_step_follows_the_number_of_threads(threads: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How a product is split is chosen when a program is loaded."""
+    loads: list[int] = []
+    load = plan.load
+
+    def counted(program: Any) -> Any:
+        loads.append(rg.get_num_threads())
+        return load(program)
+
+    monkeypatch.setattr(plan, "load", counted)
+    step, x = rg.compile(lambda x: rg.tanh(x)), np.zeros((2, 3), np.float32)
+    for count in (1, 1, 2, 2, 1):
+        threads(count)
+        step(x)
+    assert loads == [1, 2, 1]
 
 
 @pytest.mark.parametrize("count", [1, 2])

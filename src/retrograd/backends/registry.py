@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Collection
 from typing import Any
 
-from ..kernels.spec import TABLE, activate
+from ..kernels.spec import TABLE, activate, revise
 from . import threads
 from .interpreter import Interpreter
 
@@ -202,6 +202,7 @@ def set_num_threads(n: int) -> None:
     """
     threads.set_count(n)
     _in_force().set_num_threads(n)
+    revise()
 
 
 def get_num_threads() -> int:

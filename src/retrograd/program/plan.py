@@ -85,7 +85,7 @@ class Plan:
                 return False
             self._numbers = _numbers(self._reads)
             self._revision = revision[0]
-            if self._backend != registry.current():
+            if self._loaded_for != _loading():
                 self._load()
         if not self._names.same():
             return False
@@ -103,7 +103,7 @@ class Plan:
         self.loaded = load(self.program)
         self.program.threads = self.loaded.threads
         self.program.divided = self.loaded.reason
-        self._backend = registry.current()
+        self._loaded_for = _loading()
 
     def numbers(self) -> list[Any]:
         """The values of the program's scalars for the step to come; what Python has to do for it is done."""
@@ -151,6 +151,11 @@ class Plan:
             version[0] += 1
         for leaf, gradient in self.gradients:
             leaf._grad = gradient
+
+
+def _loading() -> tuple[str, int]:
+    """What a backend's loaded form of a program depends on: which backend, and the number of threads."""
+    return registry.current(), registry.get_num_threads()
 
 
 def _numbers(calls: list[Any]) -> list[Any]:
