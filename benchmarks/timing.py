@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import monotonic, process_time, sleep
 from timeit import timeit
 from typing import Any
 
 TURN_SECONDS = 0.004
 """Short, so that among many turns some are left alone by the rest of the machine."""
+
+LOOK_SECONDS = 0.01
+"""Longer than a tick of the system's clock, at which it counts what threads on other cores used."""
+PATIENCE_SECONDS = 0.5
 
 Function = Callable[[], Any]
 
@@ -20,6 +25,7 @@ def best_in_turn(functions: dict[str, Function], rounds: int = 50, before: dict[
     """
 
     def prepare(name: str) -> None:
+        wait_for_idle_threads()
         if before and name in before:
             before[name]()
 
@@ -32,6 +38,20 @@ def best_in_turn(functions: dict[str, Function], rounds: int = 50, before: dict[
             prepare(name)
             best[name] = min(best[name], timeit(function, number=calls[name]) / calls[name])
     return best
+
+
+def wait_for_idle_threads() -> None:
+    """Until the threads of this process sleep, for PATIENCE_SECONDS at most.
+
+    Those of a BLAS go on looking for work for up to 0.15 s after a product, and whoever comes next would share their
+    core.
+    """
+    end = monotonic() + PATIENCE_SECONDS
+    while monotonic() < end:
+        before = process_time()
+        sleep(LOOK_SECONDS)
+        if process_time() - before < LOOK_SECONDS / 4:
+            return
 
 
 def _calls_in_a_turn(function: Function) -> int:
