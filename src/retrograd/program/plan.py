@@ -91,9 +91,13 @@ class Plan:
             return False
         if self._looked_at and not all(array.tobytes() == numbers for array, numbers in self._looked_at):
             return False
-        if self._entry_leaves and any(leaf._grad is None for leaf in self._entry_leaves):
-            return False
-        return not self._entry_grads or all(leaf._grad is gradient for leaf, gradient in self._entry_grads)
+        for leaf in self._entry_leaves:  # loops, for what a generator costs: see run()
+            if leaf._grad is None:
+                return False
+        for leaf, gradient in self._entry_grads:  # noqa: SIM110
+            if leaf._grad is not gradient:
+                return False
+        return True
 
     def apart(self, array: Array) -> Array:
         """The array, or a copy where it is memory that the program changes."""
