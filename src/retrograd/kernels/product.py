@@ -20,16 +20,17 @@ CLEARED = 10_000
 
 _unwarned = copy_context()
 _unwarned.run(np.seterr, all="ignore")
-_dot = np.ndarray.dot
-_exact: tuple[np.dtype, ...] = ()
+_run_unwarned, _dot, _matmul = _unwarned.run, np.ndarray.dot, np.matmul
+_double = np.dtype(np.float64)
+_single: np.dtype | None = None  # float32 while its factors are not rounded
 
 
-def _set_exact(rounds: bool) -> None:
-    global _exact
-    _exact = (np.dtype(np.float64),) if rounds else (np.dtype(np.float32), np.dtype(np.float64))
+def _set_single(rounds: bool) -> None:
+    global _single
+    _single = None if rounds else np.dtype(np.float32)
 
 
-follow(_set_exact)
+follow(_set_single)
 
 
 def with_small(matmul: Callable[[Array, Array], Array]) -> Callable[[Any, Any], Any]:
@@ -38,15 +39,16 @@ def with_small(matmul: Callable[[Array, Array], Array]) -> Callable[[Any, Any], 
     def run(a: Any, b: Any) -> Any:
         if type(a) is Array and type(b) is Array:
             dtype = a.dtype
-            if dtype in _exact and b.dtype is dtype:
+            if (dtype is _single or dtype is _double) and b.dtype is dtype:
                 try:
-                    (m, k), (_, n) = a.shape, b.shape
+                    m, k = a.shape
+                    _, n = b.shape
                     outputs = m * n
                     if outputs * k <= SMALL:
                         if outputs <= CLEARED:
-                            return _unwarned.run(_dot, a, b)
+                            return _run_unwarned(_dot, a, b)
                         if k > 1:
-                            return _unwarned.run(np.matmul, a, b)
+                            return _run_unwarned(_matmul, a, b)
                 except (RuntimeError, ValueError):  # another thread is in this context; shapes do not fit or are others
                     pass
         return matmul(a, b)
@@ -103,14 +105,15 @@ def _infer_forward(
 ) -> Spec | tuple[Spec, Spec]:
     check("linear_forward", activation)
     dtype = same_dtype("linear_forward", x, w, b)
-    if x.ndim != 2 or w.ndim != 2 or x.shape[1] != w.shape[1]:
+    x_shape, w_shape = x.shape, w.shape  # an array makes its shape anew each time
+    if len(x_shape) != 2 or len(w_shape) != 2 or x_shape[1] != w_shape[1]:
         raise ValueError(
-            f"linear_forward: x {tuple(x.shape)} and w {tuple(w.shape)} do not fit; "
+            f"linear_forward: x {tuple(x_shape)} and w {tuple(w_shape)} do not fit; "
             "expected (rows, in_features) and (out_features, in_features)"
         )
-    if b is not None and b.shape != (w.shape[0],):
-        raise ValueError(f"linear_forward: b has shape {tuple(b.shape)}, expected ({w.shape[0]},) to fit w")
-    made = Spec((x.shape[0], w.shape[0]), dtype)
+    if b is not None and b.shape != (w_shape[0],):
+        raise ValueError(f"linear_forward: b has shape {tuple(b.shape)}, expected ({w_shape[0]},) to fit w")
+    made = Spec((x_shape[0], w_shape[0]), dtype)
     return (made, made) if need_z else made
 
 

@@ -29,7 +29,7 @@ class Spec(NamedTuple):
 def aligned(value: Any) -> Array:
     """The array of a value; a copy where its elements do not lie at multiples of their size, which compiled code takes
     for granted."""
-    array = np.asarray(value)
+    array = value if type(value) is Array else np.asarray(value)
     return array if array.flags.aligned else array.copy()
 
 
@@ -59,19 +59,22 @@ class Kernel:
         self.parameters = code.co_varnames[: code.co_argcount]
         self.arrays = frozenset(p for p in self.parameters if "Array" in str(reference.__annotations__[p]))
         self.sequences = frozenset(p for p in self.arrays if str(reference.__annotations__[p]).startswith("tuple["))
+        self._take = {p: self._how_to_take(p) for p in self.arrays}
         self.__doc__ = reference.__doc__
 
     def __call__(self, *args: Any, **attributes: Any) -> Any:
         if len(args) > len(self.parameters):
             raise TypeError(f"{self.name}: takes {len(self.parameters)} arguments {self.parameters}, got {len(args)}")
-        call = dict(zip(self.parameters, args, strict=False)) | attributes
-        for name in self.arrays & call.keys():
-            if name in self.sequences:
-                call[name] = tuple(map(aligned, call[name]))
-            elif call[name] is not None:
-                call[name] = self._changeable(name, call[name]) if name in self.mutates else aligned(call[name])
-        self.infer(**call)
-        made = getattr(active, self.name)(**call)
+        take = self._take
+        operands = [
+            take[name](value) if name in take and value is not None else value
+            for name, value in zip(self.parameters, args, strict=False)
+        ]
+        for name, value in attributes.items():
+            if name in take and value is not None:
+                attributes[name] = take[name](value)
+        self.infer(*operands, **attributes)
+        made = getattr(active, self.name)(*operands, **attributes)
         if type(made) is tuple:
             return tuple(np.asarray(a) if isinstance(a, np.generic) else a for a in made)
         return np.asarray(made) if isinstance(made, np.generic) else made
@@ -81,6 +84,12 @@ class Kernel:
         if not array.flags.aligned:
             raise ValueError(f"{self.name}: {name} is changed in place, and its elements lie at odd addresses; copy it")
         return array
+
+    def _how_to_take(self, name: str) -> Callable[[Any], Any]:
+        """What makes an argument the operand that the kernel expects."""
+        if name in self.sequences:
+            return lambda values: tuple(map(aligned, values))
+        return functools.partial(self._changeable, name) if name in self.mutates else aligned
 
     def __repr__(self) -> str:
         return f"<kernel {self.name}({', '.join(self.parameters)})>"
@@ -234,6 +243,7 @@ def same_shape(name: str, **arrays: Any) -> tuple[int, ...]:
 def same_dtype(name: str, *arrays: Any) -> np.dtype:
     """The one floating dtype that all the arrays have, or a TypeError that shows them."""
     dtypes = [a.dtype for a in arrays if a is not None]
-    if any(d != dtypes[0] for d in dtypes) or dtypes[0].kind != "f":
+    dtype = dtypes[0]
+    if dtypes.count(dtype) != len(dtypes) or dtype.kind != "f":
         raise TypeError(f"{name}: expected one floating dtype, got {', '.join(map(str, dtypes))}")
-    return dtypes[0]
+    return dtype
