@@ -52,6 +52,23 @@ typedef struct {
     int64_t strides[RG_ELEMENTWISE_OPERANDS][RG_AXES];
 } rg_walk;
 
+/* Where element number `place`, in C order, is in each operand; returns how many there are from it to the end of the last
+ * axis. */
+static inline int64_t rg_walk_to(const rg_walk *w, int64_t place, int operands, int64_t *offset) {
+    const int last = w->axes - 1;
+    int64_t inner = place;
+    for (int k = 0; k < operands; k++)
+        offset[k] = 0;
+    for (int axis = last; axis >= 0; axis--) {
+        const int64_t i = last ? place % w->shape[axis] : place;
+        place = last ? place / w->shape[axis] : 0;
+        inner = axis == last ? i : inner;
+        for (int k = 0; k < operands; k++)
+            offset[k] += i * w->strides[k][axis];
+    }
+    return w->shape[last] - inner;
+}
+
 struct rg_call {
     rg_executor *run;
     rg_executor *before; /* once a step in each part, before its rows. May be NULL */
@@ -119,9 +136,12 @@ void rg_copy_range(const rg_copying *copying, int64_t begin, int64_t end);
 int rg_can_copy(int to_dtype, int from_dtype);
 int64_t rg_item_bytes(int dtype);
 
-/* compare.c: whether a call compares whole numbers, and what rg_prepare_call does for such a one. */
-int rg_compares_whole(const rg_call *call);
-void rg_prepare_comparison(rg_call *call);
+/* n elements, `step` elements apart, from one type to another. */
+void rg_convert(void *to, int to_dtype, int64_t to_step, const void *from, int from_dtype, int64_t from_step, int64_t n);
+
+/* whole.c: whether a call is one on whole numbers that it runs, and what rg_prepare_call does for such a one. */
+int rg_is_whole(const rg_call *call);
+void rg_prepare_whole(rg_call *call);
 
 /* The call's first `operands` operands, whose shapes are equal, as a walk. */
 rg_walk rg_walk_of(const rg_call *call, const int *operands, int count);

@@ -95,24 +95,19 @@ static copy_run *run_for(int to, int from) {
     return rg_item_bytes(to) == 8 ? copy_8 : rg_item_bytes(to) == 4 ? copy_4 : copy_1;
 }
 
+void rg_convert(void *to, int to_dtype, int64_t to_step, const void *from, int from_dtype, int64_t from_step, int64_t n) {
+    run_for(to_dtype, from_dtype)(to, to_step, from, from_step, n);
+}
+
 void rg_copy_range(const rg_copying *o, int64_t begin, int64_t end) {
     const rg_walk *w = o->walk;
     const int last = w->axes - 1;
     const int64_t to_bytes = rg_item_bytes(o->to_dtype), from_bytes = rg_item_bytes(o->from_dtype);
     copy_run *const run = run_for(o->to_dtype, o->from_dtype);
-    while (begin < end) {
-        int64_t rest = begin, to = 0, from = 0, inner = 0;
-        for (int axis = last; axis >= 0; axis--) {
-            const int64_t i = rest % w->shape[axis];
-            rest /= w->shape[axis];
-            to += i * w->strides[0][axis];
-            from += i * w->strides[1][axis];
-            inner = axis == last ? i : inner;
-        }
-        const int64_t n = rg_smaller(w->shape[last] - inner, end - begin);
-        run((char *)o->to + to * to_bytes, w->strides[0][last], (const char *)o->from + from * from_bytes,
+    for (int64_t n, offset[2]; begin < end; begin += n) {
+        n = rg_smaller(rg_walk_to(w, begin, 2, offset), end - begin);
+        run((char *)o->to + offset[0] * to_bytes, w->strides[0][last], (const char *)o->from + offset[1] * from_bytes,
             w->strides[1][last], n);
-        begin += n;
     }
 }
 

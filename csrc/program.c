@@ -502,10 +502,9 @@ static int load_call(complaint *c, const rg_program_source *source, int64_t n, c
             known = 1;
         }
     }
-    const int whole = rg_compares_whole(call);
+    const int whole = rg_is_whole(call);
     for (int slot = 0; slot < (int)strlen(letters); slot++)
-        if (call->operand[slot].present && !dtype_fits(whole && slot ? 'a' : letters[slot], call->operand[slot].dtype,
-                                                       call->dtype))
+        if (call->operand[slot].present && !whole && !dtype_fits(letters[slot], call->operand[slot].dtype, call->dtype))
             return complain(c, "instruction %lld, %s: operand %d has element type %d", which, name, slot,
                             call->operand[slot].dtype);
     if (!fits(call))
@@ -539,7 +538,7 @@ static int load_call(complaint *c, const rg_program_source *source, int64_t n, c
                 operands[count++] = slot;
         call->walk = rg_walk_of(call, operands, count);
     }
-    (whole ? rg_prepare_comparison : rg_prepare_call[call->dtype])(call);
+    (whole ? rg_prepare_whole : rg_prepare_call[call->dtype])(call);
     return 0;
 }
 
@@ -1089,8 +1088,10 @@ static void add_sums(const rg_program *p, const segment *s, int64_t unit, int th
         const int64_t end = rg_share(sum->elements, unit, thread + 1, threads);
         if (sum->dtype == RG_F32)
             ADD_SUMS(float);
-        else
+        else if (sum->dtype == RG_F64)
             ADD_SUMS(double);
+        else
+            ADD_SUMS(uint64_t);
     }
 }
 

@@ -173,3 +173,56 @@ def test_an_index_out_of_range_updates_nothing(backend: str, name: str, index: i
     for p, b in zip(model.parameters(), before, strict=True):
         np.testing.assert_array_equal(p.array, b)
     assert np.isfinite(compiled(x, a, y).item())
+
+
+ON_WHOLE_NUMBERS: dict[str, Callable[..., Any]] = {
+    "arithmetic": lambda i, j, t: [i + j, i - j, i * j, i * 3 - 1, i + t, i * t],
+    "signs": lambda i, j, t: [-i, i.abs(), i.sign(), i.square()],
+    "quotients": lambda i, j, t: [i // 3, i % 3, j // (i - i[0, 0] - 1), j % (i - i[0, 0] - 1), j // (t - i * 0)],
+    "choices": lambda i, j, t: [
+        rg.maximum(i, j), rg.minimum(i, j), i.clamp(0, 3), rg.where(t, i, j), rg.where(i > j, t, ~t), rg.where(t, i, 0)
+    ],
+    "truths": lambda i, j, t: [
+        i == j, i < j, i >= 0, t != i, rg.logical_and(i, j), rg.logical_or(i, t), rg.logical_not(i), i.to("bool") & t
+    ],
+    "sums": lambda i, j, t: [i.sum(), i.sum(1), j.sum(0), t.sum(), t.sum(0), (i > j).sum(1), (t * i).sum((0, 1))],
+    "layouts": lambda i, j, t: [i.T + 1, (i[::-1] * j[:, ::2][:, :1]).sum(0), i[:1] - j, i.T.sum(0)],
+    "numbers": lambda i, j, t: [rg.full((3,), 7, dtype=i.dtype) + i[0, :1], rg.zeros_like(i) + 2, rg.arange(4) * i],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.int32, np.uint8])
+@pytest.mark.parametrize("name", ON_WHOLE_NUMBERS)
+def test_whole_numbers_are_calculated_as_numpy_does(backend: str, name: str, dtype: Any) -> None:
+    draw, most = np.random.default_rng(0), np.iinfo(dtype)
+    i = draw.integers(0 if most.min == 0 else -5, 6, (11, 4)).astype(dtype)
+    i[:2] = [[most.max, most.min, 0, 1], [most.min, most.max - 1, 2, most.max // 2 + 1]]
+    arrays = i, draw.permuted(i), draw.random(i.shape) < 0.5
+    with rg.backends.use("numpy"), np.errstate(all="ignore"):
+        expected = ON_WHOLE_NUMBERS[name](*map(rg.from_numpy, arrays))
+    step = rg.compile(ON_WHOLE_NUMBERS[name], slice_rows=4)
+    for made, reference in zip(step(*arrays), expected, strict=True):
+        assert made.dtype == reference.dtype
+        np.testing.assert_array_equal(made.numpy(), reference.numpy())
+    assert step.program.divided == ""
+
+
+def test_a_counter_of_batches_is_part_of_the_program(backend: str) -> None:
+    rg.manual_seed(0)
+    model = nn.Sequential(nn.Linear(5, 8, bias=False), nn.BatchNorm1d(8), nn.ReLU(), nn.BatchNorm1d(8, momentum=None))
+    optimizer = optim.SGD(model.parameters(), lr=0.05)
+
+    @rg.compile
+    def step(x: rg.Tensor) -> tuple[rg.Tensor, rg.Tensor]:
+        out = model(x)
+        loss = out.square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss, (out > 0).sum()
+
+    x = np.random.default_rng(0).standard_normal((ROWS, 5), np.float32)
+    counts = [step(x)[1].item() for _ in range(3)]
+    assert step.program.divided == ""
+    assert all(0 < count < ROWS * 8 for count in counts)
+    assert [model[1].num_batches_tracked.item(), model[3].num_batches_tracked.item()] == [3, 3]

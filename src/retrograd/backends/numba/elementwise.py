@@ -54,6 +54,7 @@ _ARITHMETIC = {
     "maximum": "{a} if {a} >= {b} or {a} != {a} else {b}",
     "minimum": "{a} if {a} <= {b} or {a} != {a} else {b}",
     "accumulate": "{a} + {b}",
+    **{name: f"numpy.{name}({{a}}, {{b}})" for name in ("remainder", "fmod", "floor_divide")},
 }
 _FLOATING = {  # and the activations
     "exp": "elementary.exp({x})",
@@ -264,4 +265,4 @@ def name(dtype: np.dtype) -> str:
 def _converted(text: str, given: np.dtype, wanted: np.dtype) -> str:
     if given == wanted:
         return text
-    return f"({text}) != 0" if wanted == BOOL else f"{name(wanted)}({text})"
+    return f"(({text}) != 0)" if wanted == BOOL else f"{name(wanted)}({text})"
