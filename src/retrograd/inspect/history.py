@@ -215,21 +215,19 @@ class Watch(Observer):
             self._probe.detach()
             self._probe, self._tracing, self._previous = None, False, kept
 
-    def prepare(self, step: Any) -> list[Array]:
+    def prepare(self) -> None:
         if self._probe is not None:
             self._finish()
-        try:
-            return [p._grad.array for p in self._anatomy.parameters]  # grad, a property, takes ten times as long
-        except AttributeError:  # where there is none
-            return [self._gradient(p) for p in self._anatomy.parameters]
 
-    def receive(self, step: Any, reading: Any) -> None:
-        if reading is None:
-            self._due[step] = math.inf
-            return
+    def given(self) -> list[Array]:
+        return [self._gradient(p) for p in self._anatomy.parameters]
+
+    def receive(self, step: Any, reading: Any) -> float:
         call = step.calls - 1
-        self._due[step] = call + self._every
-        self._keep(call - self._first[step], reading)
+        due = self._due[step] = math.inf if reading is None else call + self._every
+        if reading is not None:
+            self._keep(call - self._first[step], reading)
+        return due
 
     def _keep(self, number: int, reading: tuple[Any, ...]) -> None:
         self._readings.append((number, reading))

@@ -29,17 +29,22 @@ class Observer:
     def observe(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any, Any]:
         """Call the step's function with ops of the observer's own; returns what the function does, and a reading.
 
-        Its last arguments are the observer's: what prepare() gave.
+        Its last arguments are the observer's: what given() gave.
         """
         raise NotImplementedError
 
-    def prepare(self, step: Any) -> list[Array]:
-        """An observed call of the step is about to be traced or run. Returns arrays that it is to read, as they are
-        before the call."""
+    def prepare(self) -> None:
+        """An observed call is about to be traced or run."""
         raise NotImplementedError
 
-    def receive(self, step: Any, reading: Any) -> None:
-        """An observed call of the step ran, the latest that step.calls counts, and this is what it read."""
+    def given(self) -> list[Array]:
+        """Arrays that the call is to read, as they are before it: gradients, or what stands for them. They are taken
+        to be the same where the same program of the step ran before it."""
+        raise NotImplementedError
+
+    def receive(self, step: Any, reading: Any) -> float:
+        """An observed call of the step ran, the latest that step.calls counts, and this is what it read. Returns what
+        due() would now."""
         raise NotImplementedError
 
 

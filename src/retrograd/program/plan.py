@@ -149,6 +149,10 @@ class Plan:
             self.loaded.run_steps(arrays, order, first, numbers, losses)
         self.finish()
 
+    def leaves(self, arrays: list[Array]) -> bool:
+        """Whether each of these is a gradient that it leaves behind."""
+        return {id(a) for a in arrays} <= {id(g.array) for _, g in self.gradients if g is not None}
+
     def finish(self) -> None:
         """After steps have run: count the changes of what they wrote, and show the gradients."""
         for version in self._versions:
