@@ -298,6 +298,8 @@ def test_calls_that_run_together_share_no_memory() -> None:
         ("AdamW", {}),
         ("RMSprop", {"momentum": 0.9, "centered": True, "weight_decay": 0.1}),
         ("Adagrad", {"lr_decay": 0.1}),
+        ("NAdam", {"weight_decay": 0.1}),
+        ("Adadelta", {"weight_decay": 0.1}),
     ],
     ids=str,
 )

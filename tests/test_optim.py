@@ -1,5 +1,6 @@
 """Optimizers and schedules step by step beside PyTorch's, and what they promise when something does not fit."""
 
+import copy
 import itertools
 
 import numpy as np
@@ -9,11 +10,17 @@ import retrograd as rg
 from retrograd import nn, optim
 
 SHAPES = [(4, 3), (3,), (), (0, 2)]
+LATER = ["RAdam", "NAdam", "Adadelta", "Rprop"]
 
 
 @pytest.fixture
 def torch():
-    return pytest.importorskip("torch")
+    """PyTorch, whose optimizers keep numbers (NAdam's product of momenta) in the default dtype: in double precision."""
+    torch = pytest.importorskip("torch")
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield torch
+    torch.set_default_dtype(before)
 
 
 def combinations(**options):
@@ -50,6 +57,24 @@ CASES = [
         for options in combinations(
             lr_decay=(0.0, 0.1), weight_decay=(0.0, 0.1), initial_accumulator_value=(0.0, 0.5), eps=(1e-10, 1e-2),
             maximize=(False, True),
+        )
+    ),
+    *(
+        (name, options)
+        for name, own in (("RAdam", {}), ("NAdam", {"momentum_decay": (4e-3, 0.5)}))
+        for options in combinations(
+            betas=((0.9, 0.999), (0.5, 0.7)), eps=(1e-8, 1e-2), weight_decay=(0.0, 0.1),
+            decoupled_weight_decay=(False, True), maximize=(False, True), **own,
+        )
+    ),
+    *(
+        ("Adadelta", options)
+        for options in combinations(rho=(0.9, 0.5), eps=(1e-6, 1e-2), weight_decay=(0.0, 0.1), maximize=(False, True))
+    ),
+    *(
+        ("Rprop", options)
+        for options in combinations(
+            etas=((0.5, 1.2), (0.1, 3.0)), step_sizes=((1e-6, 50), (0.02, 0.1)), maximize=(False, True),
         )
     ),
 ]  # fmt: skip
@@ -100,7 +125,7 @@ def test_twenty_steps_equal_pytorchs(torch, name, options):
     assert_equal_parameters(ours, theirs, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop", "Adagrad"])
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop", "Adagrad", *LATER])
 def test_defaults_are_pytorchs(torch, name):
     mine = getattr(optim, name)([rg.zeros(1, requires_grad=True)])
     peer = getattr(torch.optim, name)([torch.zeros(1, requires_grad=True)])
@@ -116,6 +141,10 @@ def test_defaults_are_pytorchs(torch, name):
         ("AdamW", {}),
         ("RMSprop", {"momentum": 0.5, "centered": True}),
         ("Adagrad", {"lr_decay": 0.1, "initial_accumulator_value": 0.2}),
+        ("RAdam", {"betas": (0.8, 0.9)}),
+        ("NAdam", {"momentum_decay": 0.1}),
+        ("Adadelta", {}),
+        ("Rprop", {}),
     ],
 )
 def test_state_travels_to_pytorch_and_back(torch, name, options):
@@ -140,6 +169,47 @@ def test_state_travels_to_pytorch_and_back(torch, name, options):
         (mine if 5 <= step < 10 else peer).step()
         reference.step()
     assert_equal_parameters(theirs, whole, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", LATER)
+def test_compiled_updates_are_eager_ones(backend, name):
+    """One program, which follows a schedule and a state that is loaded; whole epochs are the same steps."""
+    x = np.random.default_rng(0).standard_normal((24, 3))
+    y = np.sin(x.sum(1, keepdims=True))
+
+    def trained(how):
+        rg.manual_seed(0)
+        net = nn.Sequential(nn.Linear(3, 8, dtype="float64"), nn.Tanh(), nn.Linear(8, 1, dtype="float64"))
+        opt = getattr(optim, name)(net.parameters(), lr=0.02)
+        schedule = optim.lr_scheduler.ExponentialLR(opt, 0.8)
+
+        def step(x, y):
+            loss = nn.functional.mse_loss(net(x), y)
+            opt.zero_grad()
+            loss.backward()
+            opt.step()
+            return loss
+
+        compiled = rg.compile(step)
+        for epoch in range(4):
+            if how == "run":
+                compiled.run(x, y, batch_size=6)
+            else:
+                for i in range(0, 24, 6):
+                    (compiled if how == "compiled" else step)(x[i : i + 6], y[i : i + 6])
+            schedule.step()
+            if epoch == 1:
+                saved = copy.deepcopy(opt.state_dict())
+            if epoch == 2:
+                opt.load_state_dict(saved)
+        if how != "eager":
+            assert compiled.program.divided == ""
+        return [p.detach().numpy() for p in net.parameters()]
+
+    expected = trained("eager")
+    for how in ("compiled", "run"):
+        for p, e in zip(trained(how), expected, strict=True):
+            np.testing.assert_allclose(p, e, rtol=1e-8, atol=1e-11)
 
 
 def test_groups_have_options_of_their_own(torch):
@@ -182,7 +252,7 @@ def test_training_lowers_the_loss_in_float32():
         assert losses[-1] < losses[0], make
 
 
-@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop", "Adagrad"])
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop", "Adagrad", *LATER])
 def test_strided_parameters_and_gradients(name):
     values = np.arange(12.0).reshape(3, 4)
     plain = rg.tensor(values.T, requires_grad=True)
@@ -203,6 +273,9 @@ def test_strided_parameters_and_gradients(name):
         lambda p: optim.SGD(p, lr=0.1, momentum=0.5),
         lambda p: optim.Adam(p, betas=(0.5, 0.5)),
         lambda p: optim.RMSprop(p, alpha=0.5, centered=True, momentum=0.5),
+        lambda p: optim.RAdam(p, betas=(0.5, 0.5)),
+        lambda p: optim.NAdam(p, betas=(0.5, 0.5)),
+        lambda p: optim.Adadelta(p, rho=0.5),
     ],
 )
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -295,6 +368,10 @@ def test_closure_and_zero_grad():
         (lambda p: optim.AdamW(p, eps=-1), "AdamW: Invalid epsilon value: -1"),
         (lambda p: optim.RMSprop(p, alpha=-1), "Invalid alpha value: -1"),
         (lambda p: optim.Adagrad(p, initial_accumulator_value=-1), "Invalid initial_accumulator_value value: -1"),
+        (lambda p: optim.NAdam(p, momentum_decay=-1), "NAdam: Invalid momentum_decay value: -1"),
+        (lambda p: optim.RAdam(p, betas=(1.0, 0.9)), "RAdam: Invalid beta parameter at index 0: 1.0"),
+        (lambda p: optim.Adadelta(p, rho=1.1), "Invalid rho value: 1.1"),
+        (lambda p: optim.Rprop(p, etas=(0.5, 1.0)), "Invalid eta values: 0.5, 1.0"),
         (lambda p: optim.RMSprop([{"params": p, "lr": float("nan")}]), "Invalid learning rate: nan"),
         (lambda p: optim.SGD([]), "empty parameter list"),
         (lambda p: optim.SGD(p + p), "appear twice"),

@@ -9,7 +9,18 @@ from ..tape import state as thread
 from .optimizer import Optimizer, Ready, remembered
 
 
-class Adam(Optimizer):
+class Moments(Optimizer):
+    """What optimizers share that keep running means of the gradient and of its square: what their options may be."""
+
+    def check(self, group: Mapping[str, Any]) -> None:
+        self.require(group["lr"] >= 0, "learning rate", group["lr"])
+        self.require(group["eps"] >= 0, "epsilon value", group["eps"])
+        for i, beta in enumerate(group["betas"]):
+            self.require(0 <= beta < 1, f"beta parameter at index {i}", beta)
+        self.require(group["weight_decay"] >= 0, "weight_decay value", group["weight_decay"])
+
+
+class Adam(Moments):
     """Adam (Kingma and Ba, arXiv:1412.6980).
 
     Args:
@@ -57,13 +68,6 @@ class Adam(Optimizer):
             "maximize": maximize,
         }
         super().__init__(params, defaults)
-
-    def check(self, group: Mapping[str, Any]) -> None:
-        self.require(group["lr"] >= 0, "learning rate", group["lr"])
-        self.require(group["eps"] >= 0, "epsilon value", group["eps"])
-        for i, beta in enumerate(group["betas"]):
-            self.require(0 <= beta < 1, f"beta parameter at index {i}", beta)
-        self.require(group["weight_decay"] >= 0, "weight_decay value", group["weight_decay"])
 
     def update(self, group: Mapping[str, Any], ready: Ready) -> None:
         k = thread.kernels

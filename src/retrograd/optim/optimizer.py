@@ -38,6 +38,9 @@ class Group(dict[str, Any]):
 WORDS = frozenset({"line_search_fn"})
 """Options whose values are words."""
 
+NUMBERS: dict[str, type] = {"step": int, "mu_product": float}
+"""What is remembered of a parameter as one number."""
+
 
 def require_number(name: str, value: Any) -> None:
     """Raise TypeError where an option is a tensor or a text: kernels take numbers."""
@@ -259,8 +262,8 @@ class Optimizer:
         for name, value in kept.items():
             if value is None:
                 continue
-            if name == "step":
-                loaded[name] = int(value)
+            if name in NUMBERS:
+                loaded[name] = NUMBERS[name](value)
                 continue
             tensor = as_tensor(value)
             if tensor.shape != p.shape:
@@ -303,3 +306,11 @@ def remembered(kept: dict[str, Any], name: str, like: Array, value: float = 0.0)
         tensor.array[...] = value
     thread.kernels.hold([tensor])
     return tensor.array
+
+
+def decay(group: Mapping[str, Any], ready: Ready) -> None:
+    """Shrink the parameters by lr * weight_decay, whatever their gradients are."""
+    k = thread.kernels
+    lr, weight_decay = k.read(lambda: (group["lr"], group["weight_decay"]), 2)
+    for _, w, _ in ready:
+        k.sgd_update(w, k.full(w.shape, 0.0, w.dtype), None, lr, 0.0, 0.0, weight_decay)
