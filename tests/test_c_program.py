@@ -35,7 +35,7 @@ OPTIMIZERS = {
     "rmsprop": lambda ps: optim.RMSprop(ps, lr=0.002, momentum=0.5, centered=True),
     "adagrad": lambda ps: optim.Adagrad(ps, lr=0.02, lr_decay=0.1, initial_accumulator_value=0.1),
     "radam": lambda ps: optim.RAdam(ps, lr=0.02, betas=(0.8, 0.9), weight_decay=0.01),
-    "nadam": lambda ps: optim.NAdam(ps, lr=0.01, weight_decay=0.01, decoupled_weight_decay=True),
+    "nadam": lambda ps: optim.NAdam(ps, lr=0.01, weight_decay=0.01),
 }
 LOSSES = {
     "mse": F.mse_loss,

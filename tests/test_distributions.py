@@ -29,6 +29,30 @@ def test_moments(name: str, backend: str) -> None:
     assert abs(x.std() / std - 1) < 0.02
 
 
+def test_draws_in_place(backend: str) -> None:
+    weight = rg.nn.Parameter(rg.empty(4, 6))
+    with pytest.raises(RuntimeError, match=r"normal_: in-place change of a leaf .* rg\.no_grad"):
+        weight.normal_()
+    with rg.no_grad():
+        assert weight.normal_(1.0, 2.0, generator=rg.Generator(3)) is weight
+        assert weight.grad_fn is None
+        again = rg.compile(lambda: rg.zeros(4, 6).normal_(1.0, 2.0, generator=rg.Generator(3)))()
+    assert weight.tolist() == (rg.randn(4, 6, generator=rg.Generator(3)) * 2.0 + 1.0).tolist() == again.tolist()
+    part = rg.zeros(4, 6)
+    part[1:3, ::2].uniform_(-1.0, -0.5)
+    assert (part == 0).sum() == 18
+    assert ((part[1:3, ::2] >= -1) & (part[1:3, ::2] <= -0.5)).all()
+    x = rg.ones(3, requires_grad=True)
+    y = (x * 2.0).uniform_()
+    y.sum().backward()
+    assert x.grad.tolist() == [0, 0, 0]
+    for wrong, message in ((lambda: part.normal_(std=-1), "std is -1"), (lambda: part.uniform_(1, 0), "from_ <= to")):
+        with pytest.raises(ValueError, match=message):
+            wrong()
+    with pytest.raises(TypeError, match="normal_: a tensor of int64 cannot hold drawn numbers"):
+        rg.arange(3).normal_()
+
+
 def test_classes_are_drawn_by_their_probabilities(backend: str) -> None:
     weights = rg.tensor([1.0, 0.0, 3.0, 4.0])
     for draw in (rg.multinomial, rg.compile(rg.multinomial)):

@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from ..kernels.spec import Array
-from ..ops.random import Generator, normal, uniform
+from ..ops.random import Generator, normal
 from ..tape import no_grad
 from ..tensor import Tensor
 
@@ -23,14 +23,14 @@ def _filled(tensor: Tensor, values: float | Array) -> Tensor:
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Uniform numbers in [a, b)."""
-    u = uniform(tensor.size, tensor.dtype, generator).reshape(tensor.shape)
-    return _filled(tensor, a + (b - a) * u)
+    with no_grad():
+        return tensor.uniform_(a, b, generator=generator)
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Normal numbers of this mean and standard deviation."""
-    z = normal(tensor.size, tensor.dtype, generator).reshape(tensor.shape)
-    return _filled(tensor, mean + std * z)
+    with no_grad():
+        return tensor.normal_(mean, std, generator=generator)
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:

@@ -18,7 +18,7 @@ from ..kernels.spec import Array, active, references
 from ..tape import Node, state
 from ..tensor import Tensor
 from .creation import _dtype, _made, _shape
-from .rule import Op, floating
+from .rule import Op, floating, method
 
 _WORDS_PER_BLOCK = 4
 
@@ -159,6 +159,55 @@ def randn_like(x: Tensor, requires_grad: bool = False) -> Tensor:
         (2, 3)
     """
     return randn(x.shape, dtype=x.dtype, requires_grad=requires_grad)
+
+
+def _drawn(name: str, x: Tensor, generator: Generator | None, draw: Any, scale: float, start: float) -> Tensor:
+    """x with start + scale * (what is drawn) in place of its elements."""
+    array = x.writable(name)
+    if array.dtype.kind != "f":
+        raise TypeError(f"{name}: a tensor of {array.dtype} cannot hold drawn numbers, expected a floating dtype")
+    numbers = Tensor(state.kernels.reshape(draw(array.size, array.dtype, generator), array.shape))
+    return x.copy_(numbers * scale + start)
+
+
+@method
+def uniform_(x: Tensor, from_: float = 0.0, to: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+    """Uniform numbers in [from_, to) in place of the elements; returns the tensor itself.
+
+    Raises:
+        TypeError: the tensor is not floating.
+        ValueError: from_ is larger than to.
+        RuntimeError: the tensor is a leaf that requires gradients, and recording is on.
+
+    Example:
+        >>> import retrograd as rg
+        >>> w = rg.nn.Parameter(rg.empty(3, 4))
+        >>> with rg.no_grad():
+        ...     bool((abs(w.uniform_(-0.5, 0.5)) <= 0.5).all())
+        True
+    """
+    if not from_ <= to:
+        raise ValueError(f"uniform_: expected from_ <= to, got {from_} and {to}")
+    return _drawn("uniform_", x, generator, uniform, to - from_, from_)
+
+
+@method
+def normal_(x: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+    """Normal numbers in place of the elements; returns the tensor itself.
+
+    Raises:
+        TypeError: the tensor is not floating.
+        ValueError: std is below 0.
+        RuntimeError: the tensor is a leaf that requires gradients, and recording is on.
+
+    Example:
+        >>> import retrograd as rg
+        >>> rg.empty(2, 3).normal_(5.0, 0.1).shape
+        (2, 3)
+    """
+    if not std >= 0:
+        raise ValueError(f"normal_: std is {std}, expected a number >= 0")
+    return _drawn("normal_", x, generator, normal, std, mean)
 
 
 def randint(low: int, high: int, shape: Any, generator: Generator | None = None) -> Tensor:
