@@ -7,6 +7,7 @@ import math
 import signal
 import threading
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -517,3 +518,24 @@ def test_ctrl_c_stops_a_long_run_between_steps(backend: str) -> None:
         step.run(trainer.x, trainer.y, batch_size=2, epochs=10**7)
     timer.join()
     assert np.isfinite(step(trainer.x[:2], trainer.y[:2])[0].item())
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda w: (w * 1.0).mean(),
+        lambda w: (w / 1.0).sum(),
+        lambda w: (w.exp().reshape(3, 3) * 1.0).mean(1).sum() * 1.0,
+        lambda w: F.smooth_l1_loss(w, rg.zeros(9), reduction="none").mean(),
+    ],
+)
+def test_a_factor_of_one_is_dropped_from_numbers_in_order_only(backend: str, loss: Callable[..., rg.Tensor]) -> None:
+    """A mean's cotangent is one number for all elements: what it is multiplied with lies in memory, and it does not."""
+
+    def step(x: rg.Tensor) -> rg.Tensor:
+        w = x.clone().requires_grad_()
+        loss(w).backward()
+        return w.grad
+
+    x = rg.linspace(-2.0, 2.0, 9)
+    np.testing.assert_allclose(rg.compile(step)(x).numpy(), step(x).numpy(), rtol=1e-6)

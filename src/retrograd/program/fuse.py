@@ -66,7 +66,7 @@ def _drop_identity(program: Program) -> bool:
         output = instruction.outputs[0]
         if kept is None or output is None or kept.shape != output.shape or kept.dtype != output.dtype:
             continue
-        if output.buffer.role != TEMPORARY or not _only_read_after(program, n, kept):
+        if output.buffer.role != TEMPORARY or not kept.contiguous or not _only_read_after(program, n, kept):
             continue
         del program.instructions[n]
         _replace(program, output, kept)
