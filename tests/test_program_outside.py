@@ -238,7 +238,24 @@ def options_of_layers() -> World:
     return World(step, change)
 
 
+def target_network() -> World:
+    online, target = Scaled(1.0), Scaled(0.5)
+
+    def step(x: rg.Tensor) -> Any:
+        before = target(x)
+        with rg.no_grad():
+            online.linear.weight.add_(x[:2])
+        target.load_state_dict(online.state_dict())
+        halves = {name: p * 0.5 for name, p in online.state_dict().items()}
+        after = target(x)
+        target.load_state_dict(halves)
+        return before, after, target(x)
+
+    return World(step)
+
+
 WORLDS: dict[str, Callable[[], World]] = {
+    "a target network": target_network,
     "an array": lambda: closed_over(X[0].copy(), lambda x, a: x * a),
     "a tensor": lambda: closed_over(rg.tensor(X[0]), lambda x, a: x * a),
     "every other element": lambda: closed_over(np.arange(6, dtype=np.float32)[::2], lambda x, a: x * a),

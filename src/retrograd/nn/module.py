@@ -320,8 +320,9 @@ class Module:
             raise RuntimeError("\n\t".join([f"Error(s) in loading state_dict for {type(self).__name__}:", *complaints]))
         with no_grad():
             targets = {name: own[name].writable("load_state_dict") for name in given}
+        state.kernels.hold([*own.values(), *given.values()])
         for name, array in targets.items():
-            np.copyto(array, given[name].array, casting="same_kind")
+            state.kernels.assign(array, given[name].array)
             own[name].changed()
         return IncompatibleKeys(missing, unexpected)
 
