@@ -35,7 +35,7 @@ class Case(NamedTuple):
 
 
 CASES = {
-    "healthy": Case(8, "relu", 1.0, 0.01),
+    "healthy": Case(8, "relu", 1.0, 0.002),
     "vanishing": Case(30, "sigmoid", 1.0, 0.01),
     "exploding": Case(12, "relu", 2.0, 1e-4),
     "dead": Case(2, "relu", 1.0, 0.1),

@@ -144,6 +144,7 @@ def test_graphviz_and_mermaid(tmp_path: Path) -> None:
     assert "6 times" in svg
     assert "2.0.inner: Linear" in svg
     assert svg == drawing._repr_svg_()
+    assert 100 < int(re.search(r'<svg width="(\d+)pt"', svg)[1]) < 400  # letters of 11 points, whatever a PNG has
     assert (tmp_path / "graph.png").read_bytes().startswith(b"\x89PNG")
     mermaid = (tmp_path / "graph.mmd").read_text()
     assert mermaid.startswith("flowchart TD\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import doctest
 import importlib
 import importlib.util
@@ -10,6 +11,7 @@ import json
 import math
 import pkgutil
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -23,7 +25,7 @@ from hypothesis import strategies as st
 import retrograd as rg
 import retrograd.nn.functional as F
 from retrograd import inspect, nn, optim
-from retrograd.inspect import verdict
+from retrograd.inspect import figures, text, verdict
 from retrograd.program.step import PASSES
 
 
@@ -448,13 +450,24 @@ def test_a_report_is_text_json_and_html() -> None:
         shown = report._repr_html_()
         assert shown.startswith("<div>")
         assert all(layer.path in shown for layer in report.layers)
-    assert "most of the signal goes to units" in str(report)
+    assert "units that most of the signal goes to" in str(report)
     with rg.no_grad():
         model[0].weight[0, 0] = math.inf
     broken = inspect.report(model, F.cross_entropy(model(rg.tensor(x)), rg.tensor(y)))
     assert broken.verdict == "exploding"
     assert max(map(len, str(broken).splitlines())) <= 100
     json.loads(broken.to_json())
+
+
+def test_thirty_layers_with_long_names_fit_100_columns() -> None:
+    blocks = nn.Sequential(*[nn.Sequential(nn.Linear(512, 512), nn.Sigmoid()) for _ in range(30)])
+    model = nn.ModuleDict({"encoder_of_the_source_sentence": blocks})
+    report = inspect.report(model, blocks(rg.randn(2, 512)).square().mean(), rows=[1])
+    lines = str(report).splitlines()
+    assert max(map(len, lines)) == 100
+    assert {line.split()[0][-4:] for line in lines[3:33]} == {f".{n}.0"[-4:] for n in range(30)}
+    part = sum(layer.part for layer in report.layers)
+    assert f"these rows have {part:.2%} of the fault" in " ".join(lines)
 
 
 def watched(histograms: bool = False) -> inspect.Watch:
@@ -481,6 +494,18 @@ def test_figures_are_drawn(tmp_path: Path) -> None:
         assert (tmp_path / f"{name}.png").stat().st_size > 5000
     with pytest.raises(ValueError, match="histograms=True"):
         inspect.figures.histograms(watched().report())
+    many = [dataclasses.replace(watch.report(), step=step) for step in range(20)]
+    shown = [text.get_text() for text in inspect.figures.signal(many).axes[0].get_legend().get_texts()]
+    assert (shown[0], shown[-1]) == ("0", "19")
+
+
+@pytest.mark.parametrize("what", [figures._BLUE, figures._VERMILION, figures._GREY, *text._COLOURS.values()])
+def test_colours_show_on_white_and_on_black(what: str) -> None:
+    """WCAG 2.1's contrast: 3 for what is no text."""
+    rgb = np.array([int(what[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    luminance = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
+    assert 1.05 / (luminance + 0.05) > 3
+    assert (luminance + 0.05) / 0.0556 > 3  # of #0d1117, GitHub's
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -494,6 +519,7 @@ def test_tensorboard_reads_the_events(tmp_path: Path) -> None:
     assert [event.step for event in scalars] == watch.steps
     expected = [report["0"].responsibility for report in watch.reports]
     assert [event.value for event in scalars] == pytest.approx(expected, rel=1e-6)
+    assert all(abs(event.wall_time - time.time()) < 600 for event in scalars)
     assert events.Histograms("signals/0")[0].histogram_value.num == 16 * 12
 
 
@@ -562,6 +588,19 @@ def test_errors_say_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
         inspect.report(loss)
     with pytest.raises(ValueError, match="every is 0"):
         inspect.watch(model, every=0)
+    for call in (inspect.stop_at, inspect.Thaw, lambda *a: inspect.draw(loss, *a)):
+        with pytest.raises(TypeError, match="model is a str, expected a Module"):
+            call("model", *["0"] * (call is inspect.stop_at))
+    for call in (inspect.report, inspect.watch):
+        for share in (0, 2, math.nan, "half"):
+            with pytest.raises(ValueError, match=rf"share is {share!r}, expected a number in \(0, 1\]"):
+                call(model, share=share)
+    for first in (0, 1.5, "1"):
+        with pytest.raises(ValueError, match="expected whole numbers"):
+            inspect.Thaw(model, first)
+    for draw in (figures.signal, figures.heat_map, figures.responsibility, figures.histograms, inspect.write_events):
+        with pytest.raises(TypeError, match=rf"{draw.__name__}: got a list|{draw.__name__}: got a str"):
+            draw(*[[1]] if draw is not inspect.write_events else ("watch", "nowhere"))
     with inspect.watch(model) as watch, pytest.raises(RuntimeError, match="no step was measured"):
         watch.report()
     loss.backward()

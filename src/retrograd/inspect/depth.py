@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from types import TracebackType
 
+import numpy as np
+
 from ..nn.module import Module
 from .layers import Layer, layers_of
+from .responsibility import required
 
 
 class Stop:
@@ -49,7 +52,7 @@ def stop_at(model: Module, layer: str | Module) -> Stop:
         layer: a module of the model with parameters in or below it, or its path.
 
     Raises:
-        KeyError: the model has no such layer.
+        TypeError: model is no Module. KeyError: the model has no such layer.
 
     Example:
         >>> from retrograd import inspect, nn
@@ -58,12 +61,12 @@ def stop_at(model: Module, layer: str | Module) -> Stop:
         ...     stop.frozen, [name for name, p in model.named_parameters() if p.requires_grad]
         (['0', '2'], ['4.weight', '4.bias'])
     """
-    layers = layers_of(model)
+    layers = layers_of(required("stop_at", model))
     path = layer if isinstance(layer, str) else next((p for p, m in model.named_modules() if m is layer), None)
     inside = [n for n, known in enumerate(layers) if path in ("", known.path) or known.path.startswith(f"{path}.")]
     if path is None or not inside:
         raise KeyError(
-            f"stop_at: {type(model).__name__} has no layer {layer!r} with parameters; "
+            f"stop_at: {type(model).__name__} has no layer {path or layer!r} with parameters; "
             f"expected one of {', '.join(repr(known.path) for known in layers)}"
         )
     return Stop(layers[: inside[0]])
@@ -80,7 +83,7 @@ class Thaw:
         more: how many more do after each step().
 
     Raises:
-        ValueError: first or more is below 1.
+        TypeError: model is no Module. ValueError: first or more is no whole number >= 1.
 
     Example:
         >>> from retrograd import inspect, nn
@@ -94,9 +97,9 @@ class Thaw:
     """
 
     def __init__(self, model: Module, first: int = 1, more: int = 1) -> None:
-        if first < 1 or more < 1:
-            raise ValueError(f"Thaw: first is {first} and more is {more}, expected both >= 1")
-        self._layers = layers_of(model)
+        if not all(isinstance(n, (int, np.integer)) and n >= 1 for n in (first, more)):
+            raise ValueError(f"Thaw: first is {first!r} and more is {more!r}, expected whole numbers >= 1")
+        self._layers = layers_of(required("Thaw", model))
         self._more = more
         self._count = min(first, len(self._layers))
         self._stop = self._freeze()

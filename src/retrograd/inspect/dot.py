@@ -13,14 +13,15 @@ from collections.abc import Iterator
 
 from .graph import OP, RESULT, VALUE, Box, Edge, Graph, Groups, grouped
 
-_GREY = "#808080"
+_GREY = "#7A7A7A"
 _STYLES = {
     OP: 'shape=box, style="filled,rounded", fillcolor="#CFE6F5", color="#0072B2"',
     VALUE: 'shape=ellipse, style=filled, fillcolor="#FBF3C4", color="#E69F00"',
     RESULT: 'shape=ellipse, style=filled, fillcolor="#F7D9C4", color="#D55E00", penwidth=2',
 }
 _HEAD = f"""digraph retrograd {{
-  graph [bgcolor=transparent, rankdir=TB, nodesep=0.35, ranksep=0.4, fontname="Helvetica", fontcolor="{_GREY}"];
+  graph [bgcolor=transparent, rankdir=TB, nodesep=0.35, ranksep=0.4];
+  graph [fontname="Helvetica", fontsize=12, fontcolor="{_GREY}"];
   node [fontname="Helvetica", fontsize=11, fontcolor="#111111", margin="0.12,0.06"];
   edge [fontname="Helvetica", fontsize=10, color="{_GREY}", fontcolor="{_GREY}", arrowsize=0.7];"""
 
@@ -79,7 +80,8 @@ def rendered(dot: str, form: str) -> bytes:
             f"draw: Graphviz's program `dot` is not installed, and {form.upper()} needs it (apt install graphviz, "
             "brew install graphviz); to_dot() and to_mermaid() do without"
         )
-    ran = subprocess.run([program, f"-T{form}", "-Gdpi=110"], input=dot.encode(), capture_output=True, check=False)
+    density = ["-Gdpi=110"] if form == "png" else []  # of an SVG it would be the size
+    ran = subprocess.run([program, f"-T{form}", *density], input=dot.encode(), capture_output=True, check=False)
     if ran.returncode:
         raise RuntimeError(f"draw: dot failed: {ran.stderr.decode(errors='replace').strip()}")
     return ran.stdout

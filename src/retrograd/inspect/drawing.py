@@ -11,6 +11,7 @@ from .dot import rendered, to_dot
 from .graph import Graph, folded, titled
 from .mermaid import to_mermaid
 from .program_graph import program_graph
+from .responsibility import required
 from .tape_graph import tape_graph
 
 FORMS = ("svg", "png", "pdf", "dot", "mmd")
@@ -78,7 +79,7 @@ def draw(what: Tensor | Program, model: Module | None = None, *, fold: bool = Tr
             of one element.
 
     Raises:
-        TypeError: it is something else. ValueError: nothing was recorded for the tensor.
+        TypeError: it is something else, or model no Module. ValueError: nothing was recorded for the tensor.
 
     Example:
         >>> import retrograd as rg
@@ -89,6 +90,8 @@ def draw(what: Tensor | Program, model: Module | None = None, *, fold: bool = Tr
         >>> print(drawing.to_mermaid().splitlines()[0])
         flowchart TD
     """
+    if model is not None:
+        required("draw", model)
     if isinstance(what, Program):
         graph = program_graph(what, model)
     elif not isinstance(what, Tensor):

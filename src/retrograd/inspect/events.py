@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,10 @@ def write_events(watch: Watch, directory: str | Path) -> None:
         directory: where the event file goes; made if it is missing.
 
     Raises:
-        ImportError: the tensorboard package is not installed.
+        TypeError: watch is no Watch. ImportError: the tensorboard package is not installed.
     """
+    if not isinstance(watch, Watch):
+        raise TypeError(f"write_events: got a {type(watch).__name__}, expected what watch() returned")
     try:
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.compat.proto.summary_pb2 import Summary
@@ -42,7 +45,7 @@ def write_events(watch: Watch, directory: str | Path) -> None:
             for layer in report.layers:
                 values += [Summary.Value(tag=tag, simple_value=number) for tag, number in _scalars(layer)]
                 values += [Summary.Value(tag=tag, histo=_histogram(array)) for tag, array in _arrays(layer)]
-            writer.add_event(Event(step=report.step, summary=Summary(value=values)))
+            writer.add_event(Event(wall_time=time.time(), step=report.step, summary=Summary(value=values)))
     finally:
         writer.close()
 

@@ -1,7 +1,8 @@
 """Figures of reports and watched runs, by matplotlib (the extra retrograd[inspect]).
 
 Each function returns a matplotlib Figure, for savefig() or a notebook. Backgrounds are transparent, and lines and text
-of a grey that shows on white and on black; colours are Okabe and Ito's, and a part of viridis, told apart by any eye.
+of a grey that shows on white and on black. So do the colours, Okabe and Ito's blue and vermilion and, in maps, viridis;
+any eye tells them apart.
 """
 
 from __future__ import annotations
@@ -14,19 +15,23 @@ import numpy as np
 from .history import Watch
 from .responsibility import LayerReport, Report
 
-_GREY = "#808080"
-_BLUE, _ORANGE = "#0072B2", "#E69F00"
+_GREY = "#7A7A7A"
+_BLUE, _VERMILION = "#0072B2", "#D55E00"
 _MOST_LABELS, _MOST_STEPS, _MOST_LINES = 24, 11, 8
 
 
 def responsibility(report: Report) -> Any:
-    """Bars: each layer's share of the first-order contributions, and of the squared gradient norm."""
-    layers = report.layers
+    """Bars: each layer's share of the first-order contributions, and of the squared gradient norm.
+
+    Raises:
+        TypeError: it is no Report. ImportError: matplotlib is not installed.
+    """
+    layers = _report("responsibility", report).layers
     figure, axes = _figure(6.4, 1.4 + 0.3 * min(len(layers), 16))
     y = np.arange(len(layers))
     for shift, shares, colour, label in (
         (-0.2, [layer.responsibility for layer in layers], _BLUE, "|θ·∂L/∂θ|"),
-        (0.2, [layer.gradient_share for layer in layers], _ORANGE, "squared gradient norm"),
+        (0.2, [layer.gradient_share for layer in layers], _VERMILION, "squared gradient norm"),
     ):
         axes.barh(y + shift, np.multiply(_finite(shares), 100), height=0.4, color=colour, label=label)
     _label_layers(axes.yaxis, layers)
@@ -42,11 +47,16 @@ def responsibility(report: Report) -> Any:
 
 
 def signal(watch: Watch | Sequence[Report]) -> Any:
-    """Lines: the size of the signal that arrives at each layer, on a logarithmic scale, one line a step."""
-    reports = _signals(watch)
+    """Lines: the size of the signal that arrives at each layer, on a logarithmic scale, one line a step.
+
+    Raises:
+        TypeError: watch is neither a Watch nor some Reports. ValueError: no step with its signals was measured.
+    """
+    reports = _signals("signal", watch)
     layers = reports[-1].layers
     figure, axes = _figure(6.4, 3.6)
-    chosen = reports[:: _spacing(len(reports), _MOST_LINES)]
+    even = range(0, len(reports), _spacing(len(reports), _MOST_LINES))
+    chosen = [reports[i] for i in sorted({*even, len(reports) - 1})]
     colours = _gradation(len(chosen))
     for report, colour in zip(chosen, colours, strict=True):
         values = _positive([layer.arriving for layer in report.layers])
@@ -64,11 +74,15 @@ def signal(watch: Watch | Sequence[Report]) -> Any:
 
 def heat_map(watch: Watch | Sequence[Report]) -> Any:
     """A map: the size of the signal at each layer and measured step, on a logarithmic scale; grey where there is
-    none, or where it is not finite."""
+    none, or where it is not finite.
+
+    Raises:
+        TypeError: watch is neither a Watch nor some Reports. ValueError: no step with its signals was measured.
+    """
     from matplotlib import colormaps
     from matplotlib.colors import LogNorm
 
-    reports = _signals(watch)
+    reports = _signals("heat_map", watch)
     layers = reports[-1].layers
     values = np.array([_positive([layer.arriving for layer in report.layers]) for report in reports]).T
     figure, axes = _figure(6.4, 1.4 + 0.24 * min(len(layers), 20))
@@ -94,21 +108,23 @@ def histograms(report: Report) -> Any:
     """For each layer, how its activations and the signals that arrived are distributed.
 
     Raises:
-        ValueError: the report kept none: ask report() or watch() for histograms=True.
+        TypeError: it is no Report. ValueError: the report kept none: ask report() or watch() for histograms=True.
     """
-    layers = [layer for layer in report.layers if layer.signals is not None]
+    layers = [layer for layer in _report("histograms", report).layers if layer.signals is not None]
     if not layers:
         raise ValueError("histograms: this report kept no values; ask report() or watch() for histograms=True")
     figure, grid = _figure(6.4, 0.6 + 1.3 * len(layers), rows=len(layers), columns=2)
     for row, layer in zip(grid, layers, strict=True):
-        for axes, values, colour in ((row[0], layer.activations, _BLUE), (row[1], layer.signals, _ORANGE)):
+        for axes, values, colour in ((row[0], layer.activations, _BLUE), (row[1], layer.signals, _VERMILION)):
             if values is None:
                 axes.set(xticks=[], yticks=[])
                 _note(axes, "not on the tape")
             else:
                 axes.hist(values[np.isfinite(values)], bins=40, color=colour)
                 axes.locator_params(axis="x", nbins=4)
+                axes.xaxis.get_offset_text().set_fontsize(8)
                 _logarithmic(axes)
+                axes.set_ylim(bottom=0.7)  # a single value shows
         row[0].set_ylabel(_name(layer), color=_GREY)
     for axes, title in zip(grid[0], ("activations", "signals that arrive"), strict=True):
         axes.set_title(title, fontsize=10, color=_GREY)
@@ -180,16 +196,20 @@ def _title(report: Report) -> str:
     return report.verdict if report.step is None else f"{report.verdict}, at step {report.step}"
 
 
-def _signals(watch: Watch | Sequence[Report]) -> Sequence[Report]:
-    """The reports that know the signal.
+def _report(name: str, report: Report) -> Report:
+    if not isinstance(report, Report):
+        raise TypeError(f"{name}: got a {type(report).__name__}, expected a Report, such as watch.report()")
+    return report
 
-    Raises:
-        ValueError: there are none.
-    """
+
+def _signals(name: str, watch: Watch | Sequence[Report]) -> Sequence[Report]:
+    """The reports that know the signal."""
     reports = watch.reports if isinstance(watch, Watch) else watch
+    if not isinstance(reports, Sequence) or not all(isinstance(report, Report) for report in reports):
+        raise TypeError(f"{name}: got a {type(watch).__name__}, expected what watch() returned, or a list of Reports")
     known = [report for report in reports if any(layer.arriving is not None for layer in report.layers)]
     if not known:
-        raise ValueError("inspect: no step with its signals was measured; run a training inside watch()")
+        raise ValueError(f"{name}: no step with its signals was measured; run a training inside watch()")
     return known
 
 
@@ -203,6 +223,7 @@ def _positive(values: Sequence[float | None]) -> list[float]:
 
 def _gradation(count: int) -> list[Any]:
     """Colours from early to late, none of them too dark or too bright for either background."""
-    from matplotlib import colormaps
+    from matplotlib.colors import LinearSegmentedColormap
 
-    return [colormaps["viridis"](x) for x in np.linspace(0.25, 0.8, count)]
+    colours = LinearSegmentedColormap.from_list("early to late", [_BLUE, "#8F7A9E", _VERMILION])
+    return [colours(x) for x in np.linspace(0, 1, count)]

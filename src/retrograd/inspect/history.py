@@ -23,7 +23,7 @@ from ..tape import RemovableHandle, state
 from ..tensor import Tensor
 from .layers import Anatomy
 from .probe import Probe, Reading, listen
-from .responsibility import Report, learning_parameters
+from .responsibility import Report, accepted_share, learning_parameters
 
 
 class Watch(Observer):
@@ -41,7 +41,7 @@ class Watch(Observer):
         self._model = model
         self._every = int(every)
         self._histograms = histograms
-        self._share = share
+        self._share = accepted_share("watch", share)
         self._readings: list[tuple[int, tuple[Any, ...]]] = []
         self._reports: list[Report] = []
         self._step = -1  # of the eager ones, the latest
@@ -256,7 +256,8 @@ def watch(model: Module, every: int = 10, histograms: bool = False, share: float
         share: what share of the signal at the loss counts as reached, for Report.depth.
 
     Raises:
-        TypeError: model is no Module. ValueError: no parameter requires grad, or every is no whole number >= 1.
+        TypeError: model is no Module. ValueError: no parameter requires grad, every is no whole number >= 1, or
+            share is not in (0, 1].
 
     Example:
         >>> import retrograd as rg

@@ -116,8 +116,6 @@ class Report:
     @classmethod
     def of(cls, reading: Reading, step: int | None = None, share: float = 0.01, **more: Any) -> Report:
         """The report that a reading makes."""
-        if not 0 < share <= 1:
-            raise ValueError(f"report: share is {share!r}, expected a number in (0, 1]")
         return cls._of(reading.layout.layers, reading.measures(), step, share, **more)
 
     @classmethod
@@ -180,15 +178,27 @@ class Report:
         return as_html(self)
 
 
+def required(name: str, model: Module) -> Module:
+    """The model; TypeError where it is none."""
+    if not isinstance(model, Module):
+        raise TypeError(f"{name}: model is a {type(model).__name__}, expected a Module")
+    return model
+
+
+def accepted_share(name: str, share: float) -> float:
+    """What share of the signal counts as reached; ValueError where it is none."""
+    if not isinstance(share, (int, float)) or not 0 < share <= 1:
+        raise ValueError(f"{name}: share is {share!r}, expected a number in (0, 1]")
+    return share
+
+
 def learning_parameters(name: str, model: Module) -> list[Any]:
     """The model's parameters that ask for a gradient.
 
     Raises:
         TypeError: it is no Module. ValueError: no parameter asks for one.
     """
-    if not isinstance(model, Module):
-        raise TypeError(f"{name}: model is a {type(model).__name__}, expected a Module")
-    found = [p for p in model.parameters() if p.requires_grad]
+    found = [p for p in required(name, model).parameters() if p.requires_grad]
     if not found:
         count = sum(len(layer.parameters) for layer in layers_of(model))
         raise ValueError(

@@ -13,7 +13,7 @@ from ..tensor import Tensor
 from .history import watched
 from .layers import Anatomy, Layer, nodes_of
 from .probe import Probe, Reading, listen
-from .responsibility import Report, learning_parameters
+from .responsibility import Report, accepted_share, learning_parameters
 
 
 def report(
@@ -41,7 +41,8 @@ def report(
 
     Raises:
         TypeError: model is no Module, or loss no Tensor.
-        ValueError: no parameter requires grad, the loss does not come from the model, or rows without a loss.
+        ValueError: no parameter requires grad, the loss does not come from the model, rows without a loss, or share is
+            not in (0, 1].
         IndexError: a row that the batch does not have.
         RuntimeError: no gradient yet, or the loss's graph was freed.
 
@@ -59,6 +60,7 @@ def report(
         (8,)
     """
     learning_parameters("report", model)
+    accepted_share("report", share)
     if loss is None:
         if rows is not None or histograms:
             raise ValueError("report: rows and histograms need the loss: report(model, loss, …) before its backward()")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..nn.module import Module
+from ..nn.parameter import Parameter
 from ..tape import FREED, Node
 from ..tensor import Tensor
 from .graph import RESULT, VALUE, Box, Edge, Graph
@@ -42,7 +43,7 @@ def tape_graph(result: Tensor, model: Module | None, gradients: bool) -> Graph:
                 continue  # a parameter stands in the op's own box; a number is no value to draw
             known = where[0] if type(where) is tuple else where
             if known not in number:
-                value = _append(boxes, Box(["data" if where is None else "leaf", _shape(shape)], VALUE, form=shape))
+                value = _append(boxes, Box([_leaf(where), _shape(shape)], VALUE, form=shape))
                 if where is not None:
                     number[where] = value
             else:
@@ -57,6 +58,10 @@ def tape_graph(result: Tensor, model: Module | None, gradients: bool) -> Graph:
     if result.edge is not None:
         edges.append(Edge(number[result.edge[0]], end, _shape(result.shape), [sizes[result.edge]] if sizes else []))
     return Graph(boxes, edges)
+
+
+def _leaf(where: Any) -> str:
+    return "data" if where is None else "parameter" if isinstance(where, Parameter) else "leaf"
 
 
 def _append(boxes: list[Box], box: Box) -> int:

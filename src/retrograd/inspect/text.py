@@ -11,7 +11,7 @@ from typing import NamedTuple
 from .responsibility import LayerReport, Report
 
 WIDTH = 100
-_PATH = 18
+_SHORTEST_PATH = 8
 
 
 class _Column(NamedTuple):
@@ -36,8 +36,12 @@ def _percent(value: float | None) -> str:
 
 
 def _path(layer: LayerReport) -> str:
-    path = layer.path or f"({layer.kind})"
-    return path if len(path) <= _PATH else "…" + path[1 - _PATH :]
+    return layer.path or f"({layer.kind})"
+
+
+def _ending(path: str, width: int) -> str:
+    """Of a path that is too long, its last characters: they tell it from others."""
+    return path if len(path) <= width else "…" + path[len(path) - width + 1 :]
 
 
 def _shape(layer: LayerReport) -> str:
@@ -62,6 +66,7 @@ COLUMNS = (
     _Column("off", _off, "units that are dead or saturated"),
     _Column("verdict", lambda layer: layer.verdict, ""),
 )
+_BETWEEN = "  "
 _LEFT = ("layer", "shape", "verdict")
 
 
@@ -83,32 +88,37 @@ def as_text(report: Report) -> str:
     table = [[column.title for column in COLUMNS]]
     table += [[column.show(layer) for column in COLUMNS] for layer in report.layers]
     widths = [max(map(len, cells)) for cells in zip(*table, strict=True)]
+    room = WIDTH - len(_BETWEEN) * (len(COLUMNS) - 1) - sum(widths[1:])
+    widths[0] = min(widths[0], max(room, _SHORTEST_PATH))
+    for row in table:
+        row[0] = _ending(row[0], widths[0])
     lines = [heading(report), ""]
     for row in table:
         cells = [
             cell.ljust(width) if column.title in _LEFT else cell.rjust(width)
             for cell, width, column in zip(row, widths, COLUMNS, strict=True)
         ]
-        lines.append("  ".join(cells).rstrip())
+        lines.append(_BETWEEN.join(cells).rstrip())
     meanings = "; ".join(f"{column.title}: {column.meaning}" for column in COLUMNS if column.meaning)
     notes = [meanings + ".", report.advice, *_units(report)]
     return "\n".join([*lines, "", *(textwrap.fill(note, WIDTH) for note in notes)])
 
 
 def _units(report: Report) -> list[str]:
-    """Of a report on rows: where their error is sent."""
+    """Of a report on rows: how much of the batch's responsibility is theirs, and where their error is sent."""
     if report.rows is None:
         return []
-    notes = []
+    part, gradient_part = (sum(getattr(layer, name) for layer in report.layers) for name in ("part", "gradient_part"))
+    notes = [f"Of the batch's, these rows have {part:.2%} of the fault and {gradient_part:.2%} of grad²."]
     for layer in reversed(report.layers):
         units = ", ".join(f"{unit} ({share:.0%})" for unit, share in layer.worst_units())
         if units:
-            notes.append(f"{_path(layer)}: most of the signal goes to units {units}.")
+            notes.append(f"{_path(layer)}: the units that most of the signal goes to are {units}.")
     return notes
 
 
-_GROUND = {"healthy": "#0072B2", "frozen": "#777777"}
-"""Okabe and Ito's blue; every other verdict has their vermilion."""
+_COLOURS = {"healthy": "#1A80C4", "frozen": "#777777"}
+"""Every other verdict has Okabe and Ito's vermilion. Each has a contrast of 3.8 or more to white and to black."""
 
 
 def as_html(report: Report) -> str:
@@ -121,7 +131,7 @@ def as_html(report: Report) -> str:
     notes = "".join(f"<div>{html.escape(note)}</div>" for note in [report.advice, *_units(report)])
     return (
         f"<div><strong>{html.escape(heading(report))}</strong>"
-        f"<table><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table>{notes}</div>"
+        f'<table style="color:inherit"><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table>{notes}</div>'
     )
 
 
@@ -135,5 +145,5 @@ def _cell(column: _Column, layer: LayerReport) -> str:
     if share is not None and math.isfinite(share):
         style += f";background:linear-gradient(to left,#56B4E966 {share:.0%},transparent {share:.0%})"
     if column.title == "verdict":
-        style += f";color:{_GROUND.get(layer.verdict, '#D55E00')};font-weight:bold"
+        style += f";color:{_COLOURS.get(layer.verdict, '#D55E00')};font-weight:bold"
     return f'<td style="{style}">{html.escape(column.show(layer))}</td>'
