@@ -36,8 +36,12 @@ _NO_VECTOR = {dtype: np.empty(0, dtype) for dtype in FLOATS}
 _NO_MATRIX = {dtype: np.empty((0, 0), dtype) for dtype in FLOATS}
 
 
+NARROW = 1 << 12
+"""Weights of a layer whose products keep a BLAS waiting for memory."""
+
 FUSED = 1 << 21
-"""Multiply-adds of a product up to which one core does all of a layer, however many threads BLAS may have."""
+"""Multiply-adds of a product up to which one core does all of a layer, however many threads BLAS has; four times
+as many where the layer is narrow (measured)."""
 
 OWN = 1 << 26
 """Multiply-adds of a product from which BLAS is as fast on one thread. On several it is faster, and its threads, which
@@ -51,13 +55,17 @@ def beats_blas(rows: int, others: int) -> bool:
 
 def runs_forward(rows: int, weights: int) -> bool:
     """Whether one core does all of a layer's forward pass."""
-    return (weights <= 1024 * min(rows, 4) and rows * weights <= FUSED) or beats_blas(rows, weights)
+    return (weights <= NARROW // 4 * min(rows, 4) and _fuses(rows, weights)) or beats_blas(rows, weights)
 
 
 def runs_backward(rows: int, weights: int) -> bool:
     """Whether one core does all of its backward pass."""
-    small = weights <= 4096 or rows == 1 or rows >= 16
-    return (small and rows * weights <= FUSED) or beats_blas(rows, weights)
+    small = weights <= NARROW or rows == 1 or rows >= 16
+    return (small and _fuses(rows, weights)) or beats_blas(rows, weights)
+
+
+def _fuses(rows: int, weights: int) -> bool:
+    return rows * weights <= (4 * FUSED if weights <= NARROW else FUSED)
 
 
 @with_small
