@@ -477,6 +477,9 @@ static int dtype_fits(char letter, int dtype, int call_dtype) {
     }
 }
 
+/* Whether a call moves elements as they are: one of floating numbers does so for all types of their size. */
+static int moves_only(int opcode) { return opcode == RG_TAKE_ALONG_AXIS || opcode == RG_PUT_ALONG_AXIS; }
+
 /* Checks instruction n and makes a call of it. */
 static int load_call(complaint *c, const rg_program_source *source, int64_t n, const segment *s, rg_call *call) {
     const rg_instruction *in = &source->instructions[n];
@@ -502,9 +505,13 @@ static int load_call(complaint *c, const rg_program_source *source, int64_t n, c
             known = 1;
         }
     }
-    const int whole = rg_is_whole(call);
+    const int whole = rg_is_whole(call), moves = moves_only(in->opcode);
+    const int own = moves ? call->operand[0].dtype : call->dtype;
+    if (moves && rg_item_bytes(own) == (int64_t)sizeof(double))
+        call->dtype = RG_F64;
     for (int slot = 0; slot < (int)strlen(letters); slot++)
-        if (call->operand[slot].present && !whole && !dtype_fits(letters[slot], call->operand[slot].dtype, call->dtype))
+        if (call->operand[slot].present && !whole &&
+            (!dtype_fits(letters[slot], call->operand[slot].dtype, own) || (moves && rg_item_bytes(own) == 1)))
             return complain(c, "instruction %lld, %s: operand %d has element type %d", which, name, slot,
                             call->operand[slot].dtype);
     if (!fits(call))

@@ -23,6 +23,15 @@ def chosen(q: rg.Tensor, a: rg.Tensor) -> rg.Tensor:
     return q.gather(1, a.unsqueeze(1)).squeeze(1)
 
 
+def backwards(rewards: rg.Tensor, values: rg.Tensor) -> rg.Tensor:
+    """A sum from each row on, as returns and advantages are calculated."""
+    made, following = rg.zeros(ROWS), rg.zeros(())
+    for i in reversed(range(ROWS)):
+        following = rewards[i] + 0.9 * following - 0.1 * values[i]
+        made[i] = following
+    return made
+
+
 LOSSES: dict[str, Callable[..., rg.Tensor]] = {
     "gather": lambda m, x, a, y: (chosen(m(x), a) - y).square().mean(),
     "rows and columns": lambda m, x, a, y: (m(x)[PLACES, a] - y).square().mean(),
@@ -46,6 +55,8 @@ LOSSES: dict[str, Callable[..., rg.Tensor]] = {
     ),
     "added": lambda m, x, a, y: (m(x).scatter_add(1, a.unsqueeze(1), y.unsqueeze(1)) ** 2).mean()
     + (m(x).index_add(0, a[:2], m(x)[:2]) ** 2).mean(),
+    "labels of other rows": lambda m, x, a, y: (chosen(m(x), a[m(x).argmax(1) % ROWS]) - y).square().mean(),
+    "rows one by one": lambda m, x, a, y: (m(x)[:, 0] * backwards(y, m(x)[:, 1].detach())).mean(),
     "two operands": lambda m, x, a, y: (
         rg.logaddexp(m(x)[:, 0], y) + rg.remainder(m(x)[:, 1], 0.7) + rg.floor_divide(m(x)[:, 2], -0.3) * m(x)[:, 3]
     ).mean(),

@@ -43,7 +43,9 @@ def accumulators() -> World:
             total += x[i]
             rows[i] = total
             count += 1
-        return total, rows, count, first + 0.0, rg.tensor([1.0, 2.0]).mul_(x[0, 0])
+        made = rg.zeros(3)
+        made[1] = x[0, 0]
+        return total, rows, count, first + 0.0, rg.tensor([1.0, 2.0]).mul_(x[0, 0]), made * 2.0 + 1.0, made.sum()
 
     return World(step)
 
@@ -301,6 +303,30 @@ def test_each_call_is_an_eager_one(backend: str, name: str) -> None:
             np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6, err_msg=f"call {call}")
         eager.change(call)
         compiled.change(call)
+
+
+def test_options_are_not_set_in_a_step_but_a_schedule_may_stand_there(backend: str) -> None:
+    def trained(compiled: bool) -> Any:
+        w = nn.Parameter(rg.ones(3))
+        optimizer = optim.SGD([w], lr=0.5)
+        schedule = optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
+
+        def step(x: rg.Tensor) -> None:
+            w.grad = x * 1.0
+            optimizer.step()
+            schedule.step()
+
+        run = rg.compile(step) if compiled else step
+        for _ in range(3):
+            run(rg.ones(3))
+        return optimizer, w
+
+    optimizer, w = trained(compiled=True)
+    assert w.tolist() == trained(compiled=False)[1].tolist() == [0.125] * 3
+    for change in (lambda g: g.update(lr=0.1), lambda g: g.__setitem__("lr", 0.1)):
+        with pytest.raises(RuntimeError, match=r"optimizer: lr is set in a compiled step; .* a scheduler's step\(\)"):
+            rg.compile(lambda x, change=change: change(optimizer.param_groups[0]))(rg.ones(3))
+    assert optimizer.param_groups[0]["lr"] == 0.0625
 
 
 def test_a_step_that_drops_a_gradient_itself_is_traced_twice_at_most(backend: str) -> None:

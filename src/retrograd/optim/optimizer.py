@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ..kernels.memory import aligned_zeros
-from ..kernels.spec import Array, revise
+from ..kernels.spec import Array, active, revise
 from ..nn.module import clear_gradients
 from ..ops.creation import as_tensor
 from ..tape import RemovableHandle, enable_grad
@@ -23,14 +23,17 @@ Ready = list[tuple[Tensor, Array, Array]]
 
 
 class Group(dict[str, Any]):
-    """A parameter group: its options by name. Compiled steps read them again after one was set."""
+    """A parameter group: its options by name. Compiled steps read them again after one was set; a step that is traced
+    cannot set one, which it would do at no other call."""
 
     def __setitem__(self, name: str, value: Any) -> None:
         require_number(name, value)
+        require_no_trace(name)
         super().__setitem__(name, value)
         revise()
 
     def update(self, *args: Any, **options: Any) -> None:
+        require_no_trace(", ".join(dict(*args, **options)))
         super().update(*args, **options)
         revise()
 
@@ -46,6 +49,15 @@ def require_number(name: str, value: Any) -> None:
     """Raise TypeError where an option is a tensor or a text: kernels take numbers."""
     if isinstance(value, Tensor) or (isinstance(value, str) and name not in WORDS):
         raise TypeError(f"optimizer: {name} is {value!r}, expected a number; a tensor's is tensor.item()")
+
+
+def require_no_trace(names: str) -> None:
+    """Raise RuntimeError where options are set in a compiled step."""
+    if thread.kernels is not active:
+        raise RuntimeError(
+            f"optimizer: {names} is set in a compiled step; Python runs while the step is traced, not at each call. "
+            "Set it before the step is called, or call a scheduler's step(), which may stand inside"
+        )
 
 
 class Optimizer:

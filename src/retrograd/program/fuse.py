@@ -35,6 +35,8 @@ def _fold_constants(program: Program) -> bool:
         output = instruction.outputs[0]
         if output is None or output.buffer.role != TEMPORARY or output.size > 64:
             continue
+        if not _only_read_after(program, n + 1, output):
+            continue
         values = {name: _constant(value) for name, value in instruction.arguments.items()}
         made = np.ascontiguousarray(TABLE[instruction.kernel].reference(**values), output.dtype)
         output.buffer.role, output.buffer.array = CONSTANT, made.reshape(output.shape)

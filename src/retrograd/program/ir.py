@@ -98,6 +98,31 @@ def c_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(reversed(strides))
 
 
+def sliced(x: Operand, key: Any) -> Operand:
+    """The part that a basic key (integers, slices, None, Ellipsis) takes."""
+    parts = list(key) if isinstance(key, tuple) else [key]
+    named = sum(1 for p in parts if p is not None and p is not Ellipsis)
+    at = next((i for i, p in enumerate(parts) if p is Ellipsis), len(parts))
+    parts[at : at + 1] = [slice(None)] * (x.ndim - named)
+    offset, shape, strides, axis = x.offset, [], [], 0
+    for part in parts:
+        if part is None:
+            shape.append(1)
+            strides.append(0)
+            continue
+        n, s = x.shape[axis], x.strides[axis]
+        axis += 1
+        if isinstance(part, slice):
+            start, stop, step = part.indices(n)
+            count = len(range(start, stop, step))
+            offset += start * s if count else 0
+            shape.append(count)
+            strides.append(s * step)
+        else:
+            offset += (int(part) % n) * s
+    return Operand(x.buffer, offset, tuple(shape), tuple(strides))
+
+
 class Scalar:
     """A number that is read anew at each call of the step: a learning rate, a step count, a random counter.
 

@@ -21,7 +21,7 @@ from ..kernels.spec import TABLE, Composed, Kernel, Spec, active
 from ..ops.rule import Number
 from ..tape import state
 from ..tensor import Tensor
-from .ir import CONSTANT, HELD, INPUT, TEMPORARY, Buffer, Instruction, Operand, Scalar, c_strides
+from .ir import CONSTANT, HELD, INPUT, TEMPORARY, Buffer, Instruction, Operand, Scalar, c_strides, sliced
 
 _LIBRARIES = (str(Path(__file__).parent.parent), str(Path(np.__file__).parent))
 
@@ -137,30 +137,6 @@ def reshaped(x: Operand, shape: tuple[int, ...]) -> Operand | None:
     except AttributeError:
         return None
     return x._replace(shape=shape, strides=tuple(s // item for s in pretend.strides))
-
-
-def _sliced(x: Operand, key: Any) -> Operand:
-    parts = list(key) if isinstance(key, tuple) else [key]
-    named = sum(1 for p in parts if p is not None and p is not Ellipsis)
-    at = next((i for i, p in enumerate(parts) if p is Ellipsis), len(parts))
-    parts[at : at + 1] = [slice(None)] * (x.ndim - named)
-    offset, shape, strides, axis = x.offset, [], [], 0
-    for part in parts:
-        if part is None:
-            shape.append(1)
-            strides.append(0)
-            continue
-        n, s = x.shape[axis], x.strides[axis]
-        axis += 1
-        if isinstance(part, slice):
-            start, stop, step = part.indices(n)
-            count = len(range(start, stop, step))
-            offset += start * s if count else 0
-            shape.append(count)
-            strides.append(s * step)
-        else:
-            offset += (int(part) % n) * s
-    return Operand(x.buffer, offset, tuple(shape), tuple(strides))
 
 
 def memory_of(array: np.ndarray) -> np.ndarray:
@@ -434,4 +410,4 @@ class Tracer:
         return Traced(x._replace(shape=tuple(shape), strides=strides))
 
     def _slice_view(self, x: Any, key: Any) -> Traced:
-        return Traced(_sliced(self.operand(x), key))
+        return Traced(sliced(self.operand(x), key))

@@ -287,10 +287,19 @@ def _concatenate(c: Call) -> Iterable[Encoded]:
         yield Encoded("COPY", (View(part, made.row_axis), View(operand, made.row_axis)))
 
 
+def _part(view: View, key: Any) -> View:
+    """The part of an operand that a basic key (integers, slices, None, Ellipsis) takes."""
+    from ...program.ir import sliced
+
+    parts = key if isinstance(key, tuple) else (key,)
+    if any(isinstance(part, (np.ndarray, list, bool)) or hasattr(part, "buffer") for part in parts):
+        raise Unsupported("assignment at an array of indices")
+    return view if key is Ellipsis else View(sliced(view.operand, key))
+
+
 def _assign(c: Call) -> Iterable[Encoded]:
-    a, values = c.view("a"), c.view("values")
-    if c.get("key", ...) is not Ellipsis:
-        raise Unsupported("assignment at an index")
+    values = c.view("values")
+    a = _part(c.view("a"), c.get("key", ...))
     if a.operand.buffer is values.operand.buffer:
         raise Unsupported("assignment to memory that is read")
     shape = values.operand.shape
