@@ -18,6 +18,7 @@ import retrograd as rg
 from retrograd.backends.registry import MODULES, Backend, _load
 from retrograd.kernels import elementary
 from retrograd.kernels.activation import ACTIVATIONS, FROM_OUTPUT
+from retrograd.kernels.memory import LENT, empty_matrix
 from retrograd.kernels.spec import TABLE, Kernel, Spec
 
 
@@ -700,3 +701,28 @@ def test_a_product_of_any_size_is_quiet_and_the_same_from_several_threads(shape)
     with np.errstate(all="raise"):
         assert np.isnan(rg.kernels.matmul(a, b)[0]).all()
         assert np.isnan((rg.from_numpy(a) @ rg.from_numpy(b)).numpy()[0]).all()
+
+
+@given(st.lists(st.tuples(st.sampled_from((100, 200, 300)), st.integers(0, 5), st.booleans()), min_size=1, max_size=40))
+@settings(max_examples=30)
+def test_memory_is_lent_to_one_matrix_at_a_time(calls: list[tuple[int, int, bool]]) -> None:
+    """Taken, dropped and looked at in any order, each keeps what was written to it."""
+    held: dict[int, np.ndarray] = {}
+    for number, (rows, slot, view) in enumerate(calls):
+        matrix = empty_matrix(rows, LENT // 800, np.dtype(np.float64))
+        assert matrix.shape == (rows, LENT // 800)
+        assert matrix.flags.c_contiguous
+        assert matrix.flags.writeable
+        matrix[...] = number
+        held[slot] = matrix.T[2:] if view else matrix
+        del matrix
+        for kept in held.values():
+            assert (kept == kept[0, 0]).all()
+        assert len({kept[0, 0] for kept in held.values()}) == len(held)
+
+
+def test_memory_is_lent_again() -> None:
+    address = empty_matrix(3, LENT, np.dtype(np.float32)).ctypes.data
+    again = empty_matrix(3, LENT, np.dtype(np.float32))
+    assert again.ctypes.data == address
+    assert empty_matrix(3, LENT, np.dtype(np.float32)).ctypes.data != address

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...kernels import product as reference
+from ...kernels.memory import empty_matrix
 from ...kernels.product import with_small
 from ...kernels.spec import Array
 from .activation import ACTIVATIONS
@@ -30,7 +31,7 @@ def matmul(a: Array, b: Array) -> Array:
         return _batched(run, a, b)
     m, k = a.shape
     n = b.shape[1]
-    c = _empty((m, n), dtype)
+    c = empty_matrix(m, n, dtype)
     if a.flags.c_contiguous and b.flags.c_contiguous:
         operands = pointer(a), 0, k, 1, pointer(b), 0, n, 1
     else:
@@ -77,8 +78,8 @@ def linear_forward(
         return reference.linear_forward.reference(x, w, b, activation, alpha, need_z)
     rows, columns = x.shape
     out = len(w)
-    y = _empty((rows, out), dtype)
-    z = _empty((rows, out), dtype) if need_z else None
+    y = empty_matrix(rows, out, dtype)
+    z = empty_matrix(rows, out, dtype) if need_z else None
     try:
         operands = pointer(x), columns, 1, pointer(w), columns, 1, NULL if b is None else pointer(b)
     except ValueError:
@@ -112,8 +113,8 @@ def linear_backward(
         x = np.ascontiguousarray(x)
     rows, columns = x.shape
     out = len(w)
-    dx = _empty((rows, columns), dtype) if need_x else None
-    dw = _empty((out, columns), dtype) if need_w else None
+    dx = empty_matrix(rows, columns, dtype) if need_x else None
+    dw = empty_matrix(out, columns, dtype) if need_w else None
     db = _empty(out, dtype) if need_b else None
     if activation == "identity":
         saved = None
