@@ -13,6 +13,7 @@ import retrograd as rg
 import retrograd.nn.functional as F
 from retrograd import inspect, nn, optim
 from retrograd.inspect.graph import OP, Box, Edge, Graph, folded, grouped
+from retrograd.inspect.mermaid import to_mermaid
 
 needs_dot = pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz is not installed")
 
@@ -151,6 +152,14 @@ def test_graphviz_and_mermaid(tmp_path: Path) -> None:
     assert mermaid.count("subgraph") == len(re.findall(r"\n +end", mermaid)) == 3
     defined = set(re.findall(r"^ +(n\d+)[\[(]", mermaid, re.MULTILINE))
     assert set(re.findall(r"n\d+", " ".join(re.findall(r"^ +n\d+ -->.*$", mermaid, re.MULTILINE)))) <= defined
+
+
+def test_mermaid_escapes_what_it_would_read() -> None:
+    graph = Graph([Box(['<lambda> "f" #1']), Box(["b"], group=("a <b>",))], [Edge(0, 1, "2 x 3", [1.0])])
+    text = to_mermaid(graph)
+    assert 'n0["#lt;lambda#gt; #quot;f#quot; #35;1"]:::op' in text
+    assert 'subgraph g0["a #lt;b#gt;"]' in text
+    assert 'n0 -->|"2 x 3<br/>grad 1.0e+00"| n1' in text
 
 
 def test_errors_name_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

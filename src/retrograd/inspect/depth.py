@@ -20,6 +20,16 @@ class Stop:
 
     Attributes:
         frozen: the paths of the layers that learn no more.
+
+    Example:
+        >>> from retrograd import inspect, nn
+        >>> model = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1))
+        >>> stop = inspect.stop_at(model, "2")
+        >>> stop.frozen, model[0].weight.requires_grad
+        (['0'], False)
+        >>> stop.release()
+        >>> model[0].weight.requires_grad
+        True
     """
 
     def __init__(self, frozen: list[Layer]) -> None:

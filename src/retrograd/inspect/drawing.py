@@ -23,6 +23,21 @@ class Drawing:
 
     Attributes:
         graph: its boxes and edges, after folding.
+
+    Example:
+        >>> import retrograd as rg
+        >>> x = rg.tensor([3.0, 4.0], requires_grad=True)
+        >>> print(rg.inspect.draw(x.sum()).to_mermaid())
+        flowchart TD
+          n0(["leaf<br/>2"]):::value
+          n1["sum"]:::op
+          n2(["result<br/>7"]):::result
+          n0 -->|"2<br/>grad 1.4e+00"| n1
+          n1 -->|"scalar<br/>grad 1.0e+00"| n2
+          classDef op fill:#CFE6F5,stroke:#0072B2,color:#111
+          classDef value fill:#FBF3C4,stroke:#E69F00,color:#111
+          classDef result fill:#F7D9C4,stroke:#D55E00,color:#111
+        <BLANKLINE>
     """
 
     def __init__(self, graph: Graph) -> None:

@@ -29,6 +29,13 @@ def write_events(watch: Watch, directory: str | Path) -> None:
 
     Raises:
         TypeError: watch is no Watch. ImportError: the tensorboard package is not installed.
+
+    Example:
+        >>> import retrograd as rg
+        >>> model = rg.nn.Linear(4, 1)
+        >>> with rg.inspect.watch(model) as watch:
+        ...     model(rg.ones(3, 4)).square().mean().backward()
+        >>> rg.inspect.write_events(watch, "runs/1")      # doctest: +SKIP
     """
     if not isinstance(watch, Watch):
         raise TypeError(f"write_events: got a {type(watch).__name__}, expected what watch() returned")

@@ -25,6 +25,13 @@ def responsibility(report: Report) -> Any:
 
     Raises:
         TypeError: it is no Report. ImportError: matplotlib is not installed.
+
+    Example:
+        >>> import retrograd as rg
+        >>> model = rg.nn.Sequential(rg.nn.Linear(4, 8), rg.nn.ReLU(), rg.nn.Linear(8, 1))
+        >>> report = rg.inspect.report(model, model(rg.randn(16, 4)).square().mean())
+        >>> figure = rg.inspect.figures.responsibility(report)
+        >>> figure.savefig("responsibility.png")         # doctest: +SKIP
     """
     layers = _report("responsibility", report).layers
     figure, axes = _figure(6.4, 1.4 + 0.3 * min(len(layers), 16))
@@ -51,6 +58,15 @@ def signal(watch: Watch | Sequence[Report]) -> Any:
 
     Raises:
         TypeError: watch is neither a Watch nor some Reports. ValueError: no step with its signals was measured.
+
+    Example:
+        >>> import retrograd as rg
+        >>> model = rg.nn.Sequential(rg.nn.Linear(4, 8), rg.nn.ReLU(), rg.nn.Linear(8, 1))
+        >>> with rg.inspect.watch(model, every=1) as watch:
+        ...     for _ in range(3):
+        ...         model(rg.randn(16, 4)).square().mean().backward()
+        >>> figure = rg.inspect.figures.signal(watch)
+        >>> figure.savefig("signal.png")         # doctest: +SKIP
     """
     reports = _signals("signal", watch)
     layers = reports[-1].layers
@@ -78,6 +94,15 @@ def heat_map(watch: Watch | Sequence[Report]) -> Any:
 
     Raises:
         TypeError: watch is neither a Watch nor some Reports. ValueError: no step with its signals was measured.
+
+    Example:
+        >>> import retrograd as rg
+        >>> model = rg.nn.Sequential(rg.nn.Linear(4, 8), rg.nn.ReLU(), rg.nn.Linear(8, 1))
+        >>> with rg.inspect.watch(model, every=1) as watch:
+        ...     for _ in range(3):
+        ...         model(rg.randn(16, 4)).square().mean().backward()
+        >>> figure = rg.inspect.figures.heat_map(watch)
+        >>> figure.savefig("heat_map.png")         # doctest: +SKIP
     """
     from matplotlib import colormaps
     from matplotlib.colors import LogNorm
@@ -109,6 +134,13 @@ def histograms(report: Report) -> Any:
 
     Raises:
         TypeError: it is no Report. ValueError: the report kept none: ask report() or watch() for histograms=True.
+
+    Example:
+        >>> import retrograd as rg
+        >>> model = rg.nn.Sequential(rg.nn.Linear(4, 8), rg.nn.ReLU(), rg.nn.Linear(8, 1))
+        >>> loss = model(rg.randn(16, 4)).square().mean()
+        >>> figure = rg.inspect.figures.histograms(rg.inspect.report(model, loss, histograms=True))
+        >>> figure.savefig("histograms.png")         # doctest: +SKIP
     """
     layers = [layer for layer in _report("histograms", report).layers if layer.signals is not None]
     if not layers:

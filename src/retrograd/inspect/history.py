@@ -31,6 +31,16 @@ class Watch(Observer):
 
     Attributes:
         steps: the steps that were measured, counted from 0.
+        reports: a Report for each of them.
+
+    Example:
+        >>> import retrograd as rg
+        >>> model = rg.nn.Linear(4, 1)
+        >>> with rg.inspect.watch(model, every=2) as watch:
+        ...     for _ in range(3):
+        ...         model(rg.ones(3, 4)).square().mean().backward()
+        >>> watch.steps, [report.step for report in watch.reports], watch.report().step
+        ([0, 2], [0, 2], 2)
     """
 
     def __init__(self, model: Module, every: int = 10, histograms: bool = False, share: float = 0.01) -> None:

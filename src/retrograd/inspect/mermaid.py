@@ -9,6 +9,7 @@ from .dot import edge_label
 from .graph import OP, RESULT, VALUE, Box, Graph, Groups, grouped
 
 _BRACKETS = {OP: ('["', '"]'), VALUE: ('(["', '"])'), RESULT: ('(["', '"])')}
+_ENTITIES = {'"': "#quot;", "#": "#35;", "<": "#lt;", ">": "#gt;"}
 _CLASSES = """  classDef op fill:#CFE6F5,stroke:#0072B2,color:#111
   classDef value fill:#FBF3C4,stroke:#E69F00,color:#111
   classDef result fill:#F7D9C4,stroke:#D55E00,color:#111"""
@@ -18,7 +19,7 @@ def to_mermaid(graph: Graph) -> str:
     """The graph as a Mermaid flowchart."""
     edges = []
     for edge in graph.edges:
-        label = _escaped(edge_label(edge, "<br/>"))
+        label = edge_label(edge, "<br/>")
         arrow = f'-->|"{label}"|' if label else "-->"
         edges.append(f"  n{edge.source} {arrow} n{edge.target}")
     return (
@@ -41,4 +42,4 @@ def _box(n: int, box: Box) -> str:
 
 
 def _escaped(text: str) -> str:
-    return text.replace('"', "#quot;")
+    return "".join(_ENTITIES.get(c, c) for c in text)

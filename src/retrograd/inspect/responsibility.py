@@ -57,6 +57,17 @@ class LayerReport:
             all rows these add up to the batch's; they can be negative, where a row pulls against the batch.
         verdict: one of verdict.VERDICTS.
         activations, signals: every value, if they were asked for, for histograms; not in to_dict().
+
+    Example:
+        >>> import retrograd as rg
+        >>> from retrograd import nn
+        >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
+        >>> loss = model(rg.randn(16, 4)).square().mean()
+        >>> layer = rg.inspect.report(model, loss)["0"]
+        >>> layer.kind, layer.activation, layer.size, layer.verdict
+        ('Linear', 'relu', 40, 'healthy')
+        >>> layer.arriving > 0, layer.units.shape, len(layer.worst_units(3))
+        (True, (8,), 3)
     """
 
     path: str
@@ -104,6 +115,21 @@ class Report:
         rows: the rows that it is of; None for the whole batch.
         share: the share of the signal at the loss that counts as reached; depth: how many layers back it reaches.
         verdict: one of verdict.VERDICTS.
+
+    Example:
+        >>> import retrograd as rg
+        >>> from retrograd import nn
+        >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
+        >>> loss = model(rg.randn(16, 4)).square().mean()
+        >>> report = rg.inspect.report(model, loss)
+        >>> report.verdict, report.depth, [layer.path for layer in report.layers]
+        ('healthy', 2, ['0', '2'])
+        >>> report.advice
+        'The signal reaches every layer that learns.'
+        >>> list(report.to_dict())
+        ['verdict', 'advice', 'depth', 'share', 'step', 'rows', 'layers']
+        >>> print(str(report).splitlines()[0])
+        verdict: healthy; 0.01 of the signal at the loss reaches 2 of 2 layers
     """
 
     layers: tuple[LayerReport, ...]

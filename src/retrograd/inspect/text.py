@@ -109,7 +109,8 @@ def _units(report: Report) -> list[str]:
     if report.rows is None:
         return []
     part, gradient_part = (sum(getattr(layer, name) for layer in report.layers) for name in ("part", "gradient_part"))
-    notes = [f"Of the batch's, these rows have {part:.2%} of the fault and {gradient_part:.2%} of grad²."]
+    against = "; below zero, they pull against it" if min(part, gradient_part) < 0 else ""
+    notes = [f"Of the batch's, these rows have {part:.2%} of the fault and {gradient_part:.2%} of grad²{against}."]
     for layer in reversed(report.layers):
         units = ", ".join(f"{unit} ({share:.0%})" for unit, share in layer.worst_units())
         if units:

@@ -30,6 +30,18 @@ class LRScheduler:
 
     Raises:
         TypeError: it is no Optimizer. KeyError: last_epoch is given for an optimizer that was not scheduled before.
+
+    Example:
+        >>> import retrograd as rg
+        >>> optimizer = rg.optim.SGD([rg.ones(1, requires_grad=True)], lr=1.0)
+        >>> class Halving(rg.optim.lr_scheduler.LRScheduler):
+        ...     def get_lr(self):
+        ...         return [lr / 2**self.last_epoch for lr in self.base_lrs]
+        >>> schedule = Halving(optimizer)
+        >>> schedule.step()
+        >>> schedule.step()
+        >>> schedule.get_last_lr(), optimizer.param_groups[0]["lr"]
+        ([0.25], 0.25)
     """
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
@@ -100,6 +112,17 @@ class StepLR(LRScheduler):
 
     Raises:
         ValueError: step_size is less than 1.
+
+    Example:
+        >>> import retrograd as rg
+        >>> optimizer = rg.optim.SGD([rg.ones(1, requires_grad=True)], lr=1.0)
+        >>> schedule = rg.optim.lr_scheduler.StepLR(optimizer, step_size=2)
+        >>> rates = []
+        >>> for _ in range(5):
+        ...     rates.append(round(optimizer.param_groups[0]["lr"], 3))
+        ...     schedule.step()               # after the epoch's training
+        >>> rates
+        [1.0, 1.0, 0.1, 0.1, 0.01]
     """
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1) -> None:
@@ -115,7 +138,19 @@ class StepLR(LRScheduler):
 
 
 class MultiStepLR(LRScheduler):
-    """gamma times the learning rate at each of the milestones, which are epochs; twice at one named twice."""
+    """gamma times the learning rate at each of the milestones, which are epochs; twice at one named twice.
+
+    Example:
+        >>> import retrograd as rg
+        >>> optimizer = rg.optim.SGD([rg.ones(1, requires_grad=True)], lr=1.0)
+        >>> schedule = rg.optim.lr_scheduler.MultiStepLR(optimizer, milestones=[1, 3])
+        >>> rates = []
+        >>> for _ in range(5):
+        ...     rates.append(round(optimizer.param_groups[0]["lr"], 3))
+        ...     schedule.step()               # after the epoch's training
+        >>> rates
+        [1.0, 0.1, 0.1, 0.01, 0.01]
+    """
 
     def __init__(
         self, optimizer: Optimizer, milestones: Iterable[int], gamma: float = 0.1, last_epoch: int = -1
@@ -129,7 +164,19 @@ class MultiStepLR(LRScheduler):
 
 
 class ExponentialLR(LRScheduler):
-    """gamma times the learning rate every epoch."""
+    """gamma times the learning rate every epoch.
+
+    Example:
+        >>> import retrograd as rg
+        >>> optimizer = rg.optim.SGD([rg.ones(1, requires_grad=True)], lr=1.0)
+        >>> schedule = rg.optim.lr_scheduler.ExponentialLR(optimizer, gamma=0.5)
+        >>> rates = []
+        >>> for _ in range(4):
+        ...     rates.append(round(optimizer.param_groups[0]["lr"], 3))
+        ...     schedule.step()               # after the epoch's training
+        >>> rates
+        [1.0, 0.5, 0.25, 0.125]
+    """
 
     def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
         self.gamma = gamma
@@ -144,6 +191,17 @@ class LinearLR(LRScheduler):
 
     Raises:
         ValueError: start_factor is not in (0, 1], or end_factor not in [0, 1].
+
+    Example:
+        >>> import retrograd as rg
+        >>> optimizer = rg.optim.SGD([rg.ones(1, requires_grad=True)], lr=1.0)
+        >>> schedule = rg.optim.lr_scheduler.LinearLR(optimizer, start_factor=0.25, total_iters=3)
+        >>> rates = []
+        >>> for _ in range(5):
+        ...     rates.append(round(optimizer.param_groups[0]["lr"], 3))
+        ...     schedule.step()               # after the epoch's training
+        >>> rates
+        [0.25, 0.5, 0.75, 1.0, 1.0]
     """
 
     def __init__(
@@ -181,6 +239,17 @@ class ConstantLR(LRScheduler):
 
     Raises:
         ValueError: factor is not in (0, 1].
+
+    Example:
+        >>> import retrograd as rg
+        >>> optimizer = rg.optim.SGD([rg.ones(1, requires_grad=True)], lr=1.0)
+        >>> schedule = rg.optim.lr_scheduler.ConstantLR(optimizer, factor=0.5, total_iters=2)
+        >>> rates = []
+        >>> for _ in range(4):
+        ...     rates.append(round(optimizer.param_groups[0]["lr"], 3))
+        ...     schedule.step()               # after the epoch's training
+        >>> rates
+        [0.5, 0.5, 1.0, 1.0]
     """
 
     def __init__(self, optimizer: Optimizer, factor: float = 1 / 3, total_iters: int = 5, last_epoch: int = -1) -> None:
@@ -197,7 +266,19 @@ class ConstantLR(LRScheduler):
 
 
 class PolynomialLR(LRScheduler):
-    """The learning rate times (1 - epoch / total_iters)**power, 0 from epoch total_iters on."""
+    """The learning rate times (1 - epoch / total_iters)**power, 0 from epoch total_iters on.
+
+    Example:
+        >>> import retrograd as rg
+        >>> optimizer = rg.optim.SGD([rg.ones(1, requires_grad=True)], lr=1.0)
+        >>> schedule = rg.optim.lr_scheduler.PolynomialLR(optimizer, total_iters=4)
+        >>> rates = []
+        >>> for _ in range(6):
+        ...     rates.append(round(optimizer.param_groups[0]["lr"], 3))
+        ...     schedule.step()               # after the epoch's training
+        >>> rates
+        [1.0, 0.75, 0.5, 0.25, 0.0, 0.0]
+    """
 
     def __init__(self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1) -> None:
         self.total_iters = total_iters
@@ -213,7 +294,19 @@ class PolynomialLR(LRScheduler):
 
 class CosineAnnealingLR(LRScheduler):
     """Half a cosine from the learning rate to eta_min in T_max epochs, then back (Loshchilov and Hutter,
-    arXiv:1608.03983, without restarts)."""
+    arXiv:1608.03983, without restarts).
+
+    Example:
+        >>> import retrograd as rg
+        >>> optimizer = rg.optim.SGD([rg.ones(1, requires_grad=True)], lr=1.0)
+        >>> schedule = rg.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=4)
+        >>> rates = []
+        >>> for _ in range(6):
+        ...     rates.append(round(optimizer.param_groups[0]["lr"], 3))
+        ...     schedule.step()               # after the epoch's training
+        >>> rates
+        [1.0, 0.854, 0.5, 0.146, 0.0, 0.146]
+    """
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1) -> None:
         self.T_max = T_max
@@ -246,6 +339,17 @@ class CosineAnnealingWarmRestarts(LRScheduler):
 
     Raises:
         ValueError: T_0 or T_mult is no whole number >= 1.
+
+    Example:
+        >>> import retrograd as rg
+        >>> optimizer = rg.optim.SGD([rg.ones(1, requires_grad=True)], lr=1.0)
+        >>> schedule = rg.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, T_0=2)
+        >>> rates = []
+        >>> for _ in range(5):
+        ...     rates.append(round(optimizer.param_groups[0]["lr"], 3))
+        ...     schedule.step()               # after the epoch's training
+        >>> rates
+        [1.0, 0.5, 1.0, 0.5, 1.0]
     """
 
     def __init__(
@@ -277,6 +381,17 @@ class LambdaLR(LRScheduler):
 
     Raises:
         ValueError: a list of another length than the groups'.
+
+    Example:
+        >>> import retrograd as rg
+        >>> optimizer = rg.optim.SGD([rg.ones(1, requires_grad=True)], lr=1.0)
+        >>> schedule = rg.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: 1 / (1 + epoch))
+        >>> rates = []
+        >>> for _ in range(4):
+        ...     rates.append(round(optimizer.param_groups[0]["lr"], 3))
+        ...     schedule.step()               # after the epoch's training
+        >>> rates
+        [1.0, 0.5, 0.333, 0.25]
     """
 
     def __init__(
@@ -306,6 +421,19 @@ class SequentialLR(LRScheduler):
 
     Raises:
         ValueError: a schedule is of another optimizer, or there is not one milestone fewer than schedules.
+
+    Example:
+        >>> import retrograd as rg
+        >>> optimizer = rg.optim.SGD([rg.ones(1, requires_grad=True)], lr=1.0)
+        >>> warmup = rg.optim.lr_scheduler.LinearLR(optimizer, 0.5, total_iters=2)
+        >>> fall = rg.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
+        >>> schedule = rg.optim.lr_scheduler.SequentialLR(optimizer, [warmup, fall], milestones=[2])
+        >>> rates = []
+        >>> for _ in range(5):
+        ...     rates.append(optimizer.param_groups[0]["lr"])
+        ...     schedule.step()               # after the epoch's training
+        >>> rates
+        [0.5, 0.75, 1.0, 0.5, 0.25]
     """
 
     def __init__(self, optimizer: Optimizer, schedulers: list[LRScheduler], milestones: list[int]) -> None:
@@ -361,6 +489,18 @@ class OneCycleLR(LRScheduler):
     Raises:
         ValueError: the number of steps is not given or not positive; an option is out of range; the optimizer has no
             momentum to cycle; step() is called more often than total_steps.
+
+    Example:
+        >>> import retrograd as rg
+        >>> optimizer = rg.optim.SGD([rg.ones(1, requires_grad=True)], lr=0.1, momentum=0.9)
+        >>> schedule = rg.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1.0, total_steps=5, div_factor=4)
+        >>> rates = []
+        >>> for _ in range(5):
+        ...     rates.append([round(optimizer.param_groups[0][name], 2) for name in ("lr", "momentum")])
+        ...     if schedule.last_epoch < 4:
+        ...         schedule.step()           # after each batch, not each epoch
+        >>> rates
+        [[0.25, 0.95], [0.95, 0.85], [0.61, 0.89], [0.19, 0.93], [0.0, 0.95]]
     """
 
     def __init__(
@@ -457,6 +597,17 @@ class ReduceLROnPlateau:
 
     Raises:
         ValueError: an option is out of range. TypeError: it is no Optimizer.
+
+    Example:
+        >>> import retrograd as rg
+        >>> optimizer = rg.optim.SGD([rg.ones(1, requires_grad=True)], lr=1.0)
+        >>> schedule = rg.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=1)
+        >>> rates = []
+        >>> for loss in (3.0, 2.0, 2.5, 2.2, 1.0):
+        ...     schedule.step(loss)           # after the epoch's training
+        ...     rates.append(optimizer.param_groups[0]["lr"])
+        >>> rates
+        [1.0, 1.0, 1.0, 0.1, 0.1]
     """
 
     def __init__(
