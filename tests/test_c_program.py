@@ -236,12 +236,13 @@ def test_whole_layers_have_room_for_all_rows(widths: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("isa", rg.backends.describe("c")["available"].split(", "))
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("slice_rows", [None, 16])
-def test_gradients_of_weights_of_few_inputs(slice_rows: int | None, dtype: str, isa: str) -> None:
-    """Which are made in whichever order of the weights takes fewer vectors, and added up over slices."""
+def test_gradients_of_weights_of_few_inputs_or_outputs(slice_rows: int | None, dtype: str, isa: str) -> None:
+    """Which are made in whichever order of the weights takes fewer vectors, and added up over slices; few outputs
+    or inputs are summed in pairs."""
     before = lib.rg_isa()
     assert lib.rg_select_isa(isa.encode()) == NULL
     try:
-        for widths in ((2, 33, 3), (3, 130, 8, 31), (4, 16, 1), (8, 32, 33, 2), (9, 40, 17, 80)):
+        for widths in ((2, 33, 3), (3, 130, 8, 31), (4, 16, 1), (8, 32, 33, 2), (9, 40, 17, 80), (6, 26, 8, 6)):
             changes = []
             for backend in ("c", "numpy"):
                 with rg.backends.use(backend):
