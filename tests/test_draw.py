@@ -84,6 +84,10 @@ def test_repeated_structure_is_folded(blocks: int) -> None:
     }
     inner = next(e for e in drawing.graph.edges if "gelu" in drawing.graph.boxes[e.target].lines)
     assert len(inner.gradients) == blocks
+    weights = [network[2][n].inner.weight for n in range(blocks)]
+    norms = [float(np.linalg.norm(g)) for g in rg.autograd.grad(loss, weights, retain_graph=True)]
+    box = next(box for box in drawing.graph.boxes if "2.0.inner: Linear" in box.lines)
+    assert f"weight: 16 x 8, grad {min(norms):.1e} to {max(norms):.1e}" in box.lines
     assert len(inspect.draw(loss, network, fold=False).graph.boxes) == 6 + 4 * blocks
 
 
@@ -145,7 +149,7 @@ def test_graphviz_and_mermaid(tmp_path: Path) -> None:
     assert "6 times" in svg
     assert "2.0.inner: Linear" in svg
     assert svg == drawing._repr_svg_()
-    assert 100 < int(re.search(r'<svg width="(\d+)pt"', svg)[1]) < 400  # letters of 11 points, whatever a PNG has
+    assert 100 < int(re.search(r'<svg width="(\d+)pt"', svg)[1]) < 500  # letters of 11 points, whatever a PNG has
     assert (tmp_path / "graph.png").read_bytes().startswith(b"\x89PNG")
     mermaid = (tmp_path / "graph.mmd").read_text()
     assert mermaid.startswith("flowchart TD\n")

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 
-from .graph import OP, RESULT, VALUE, Box, Edge, Graph, Groups, grouped
+from .graph import OP, RESULT, VALUE, Box, Edge, Graph, Groups, extent, grouped
 
 _GREY = "#7A7A7A"
 _STYLES = {
@@ -58,10 +58,7 @@ def _edge(edge: Edge) -> str:
 
 def edge_label(edge: Edge, newline: str) -> str:
     """The value's shape, and the size of its gradient or, of several, the least and the greatest."""
-    if not edge.gradients:
-        return edge.label
-    low, high = (f"{size:.1e}" for size in (min(edge.gradients), max(edge.gradients)))
-    return f"{edge.label}{newline}grad {low}" + (f"{newline}to {high}" if high != low else "")
+    return edge.label + extent(edge.gradients, newline, newline)
 
 
 def _escaped(text: str) -> str:

@@ -257,5 +257,5 @@ def _gradation(count: int) -> list[Any]:
     """Colours from early to late, none of them too dark or too bright for either background."""
     from matplotlib.colors import LinearSegmentedColormap
 
-    colours = LinearSegmentedColormap.from_list("early to late", [_BLUE, "#8F7A9E", _VERMILION])
+    colours = LinearSegmentedColormap.from_list("early to late", [_BLUE, _VERMILION])
     return [colours(x) for x in np.linspace(0, 1, count)]

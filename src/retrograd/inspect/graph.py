@@ -28,6 +28,7 @@ class Box:
         group: the titles of the groups that it lies in, the outermost first.
         form: two boxes of equal form, with equal edges, are drawn alike.
         step: its place in the order of calls, or None for what is no call.
+        gradients: line → the sizes of the gradient of the parameter that it names; several where it stands for several.
     """
 
     lines: list[str]
@@ -35,6 +36,7 @@ class Box:
     group: tuple[str, ...] = ()
     form: Hashable = None
     step: int | None = None
+    gradients: dict[str, list[float]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass
@@ -73,8 +75,17 @@ LONGEST_PERIOD = 64
 NEAR = 8
 
 
+def extent(gradients: Sequence[float], before: str, between: str) -> str:
+    """Their size or, of several, the least and the greatest; nothing of none."""
+    if not gradients:
+        return ""
+    low, high = (f"{size:.1e}" for size in (min(gradients), max(gradients)))
+    return f"{before}grad {low}" + (f"{between}to {high}" if high != low else "")
+
+
 def titled(graph: Graph) -> Graph:
-    """The graph with the title of each group of one box in the box itself; one that repeats keeps its frame."""
+    """The graph with the sizes of gradients at their lines, and the title of each group of one box in the box itself;
+    one that repeats keeps its frame."""
     sizes: dict[tuple[str, ...], int] = {}
     for box in graph.boxes:
         for depth in range(1, len(box.group) + 1):
@@ -85,7 +96,8 @@ def titled(graph: Graph) -> Graph:
         while depth and sizes[box.group[:depth]] == 1 and not isinstance(box.group[depth - 1], Repeats):
             depth -= 1
         lone = box.group[depth:]
-        boxes.append(dataclasses.replace(box, lines=[*lone[-1:], *box.lines], group=box.group[:depth]))
+        lines = [line + extent(box.gradients.get(line, ()), ", ", " ") for line in box.lines]
+        boxes.append(dataclasses.replace(box, lines=[*lone[-1:], *lines], group=box.group[:depth]))
     return Graph(boxes, graph.edges)
 
 
@@ -143,7 +155,10 @@ def _run(tokens: Sequence[Hashable], start: int) -> tuple[int, int]:
 
 
 def _merged(graph: Graph, stands_for: dict[int, int], runs: list[tuple[list[int], list[int], int]]) -> Graph:
-    boxes = [dataclasses.replace(box) for box in graph.boxes]
+    boxes = [dataclasses.replace(b, gradients={k: [*v] for k, v in b.gradients.items()}) for b in graph.boxes]
+    for n, drawn_for in stands_for.items():
+        for line, norms in graph.boxes[n].gradients.items():
+            boxes[drawn_for].gradients.setdefault(line, []).extend(norms)
     for first, second, repeats in runs:
         shared = _shared([boxes[n].group for n in (*first, *second)])
         frame = Repeats(f"{repeats} times")

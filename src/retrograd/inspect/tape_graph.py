@@ -49,9 +49,10 @@ def tape_graph(result: Tensor, model: Module | None, gradients: bool) -> Graph:
             else:
                 value = number[known]
             sources.append((value, _shape(shape), [sizes[where]] if where in sizes else []))
-        lines, own = _op_lines(node, names, sizes)
+        gradients_at, own = _parameters(node, names, sizes)
         form = str((node.name, own, node.shapes, node.attributes))
-        number[node] = _append(boxes, Box(lines, group=groups[node], form=form, step=step))
+        box = Box([node.name, *gradients_at], group=groups[node], form=form, step=step, gradients=gradients_at)
+        number[node] = _append(boxes, box)
         edges += [Edge(source, number[node], label, gradient) for source, label, gradient in sources]
     outcome = [f"{result.item():.4g}"] if result.size == 1 else []
     end = _append(boxes, Box(["result", *outcome], RESULT, form="result"))
@@ -73,17 +74,19 @@ def _shape(shape: tuple[int, ...] | None) -> str:
     return "scalar" if not shape else " x ".join(map(str, shape))
 
 
-def _op_lines(node: Node, names: dict[Any, str], sizes: dict[Any, float]) -> tuple[list[str], tuple[str, ...]]:
-    """An op's text: its name, and its parameters; and these without names."""
-    lines, own = [node.name], []
+def _parameters(
+    node: Node, names: dict[Any, str], sizes: dict[Any, float]
+) -> tuple[dict[str, list[float]], tuple[str, ...]]:
+    """A line for each of an op's parameters → the size of its gradient, where it has one; and their shapes."""
+    lines: dict[str, list[float]] = {}
+    own = []
     for where, shape in zip(node.inputs, node.shapes, strict=True):
         if isinstance(where, Tensor) and where in names:
             size = sizes.get(where)
             if size is None and where.grad is not None:
                 size = _norm(where.grad)
-            lines.append(
-                f"{names[where].rpartition('.')[2]}: {_shape(shape)}" + ("" if size is None else f", grad {size:.1e}")
-            )
+            line = f"{names[where].rpartition('.')[2]}: {_shape(shape)}"
+            lines.setdefault(line, []).extend([] if size is None else [size])
             own.append(_shape(shape))
     return lines, tuple(own)
 
