@@ -282,14 +282,15 @@ class CompiledStep:
 
 def _in_place_of(known: list[Array], args: Sequence[Any], plan: Plan) -> list[Array] | None:
     """What to run the plan on for these arguments; the known arrays are what it ran on before, and those after the
-    arguments stay. None where a dtype or a shape is another."""
-    arrays = known.copy()
+    arguments stay: the same list where nothing is another. None where a dtype or a shape is another."""
+    arrays = known
     for n, value in enumerate(args):
         like = known[n]
         array = value.array if isinstance(value, Tensor) else value
         if array is not like:
             if type(array) is not np.ndarray or array.dtype != like.dtype or array.shape != like.shape:
                 return None
+            arrays = known.copy() if arrays is known else arrays
             arrays[n] = plan.apart(array if array.flags.carray else array_of(array))
     return arrays
 
