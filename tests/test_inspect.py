@@ -447,7 +447,7 @@ def test_a_report_is_text_json_and_html() -> None:
         shown = report._repr_html_()
         assert shown.startswith("<div>")
         assert all(layer.path in shown for layer in report.layers)
-    assert "units that most of the signal goes to" in str(report)
+    assert "the largest parts of the signal go to units" in str(report)
     with rg.no_grad():
         model[0].weight[0, 0] = math.inf
     broken = inspect.report(model, F.cross_entropy(model(rg.tensor(x)), rg.tensor(y)))
@@ -464,7 +464,7 @@ def test_thirty_layers_with_long_names_fit_100_columns() -> None:
     assert max(map(len, lines)) == 100
     assert {line.split()[0][-4:] for line in lines[3:33]} == {f".{n}.0"[-4:] for n in range(30)}
     part = sum(layer.part for layer in report.layers)
-    assert f"these rows have {part:.2%} of the fault" in " ".join(lines)
+    assert f"These rows have {part:.2%} of the batch's fault" in " ".join(lines)
 
 
 def watched(histograms: bool = False) -> inspect.Watch:

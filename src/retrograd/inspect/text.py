@@ -110,11 +110,11 @@ def _units(report: Report) -> list[str]:
         return []
     part, gradient_part = (sum(getattr(layer, name) for layer in report.layers) for name in ("part", "gradient_part"))
     against = "; below zero, they pull against it" if min(part, gradient_part) < 0 else ""
-    notes = [f"Of the batch's, these rows have {part:.2%} of the fault and {gradient_part:.2%} of grad²{against}."]
+    notes = [f"These rows have {part:.2%} of the batch's fault and {gradient_part:.2%} of its grad²{against}."]
     for layer in reversed(report.layers):
         units = ", ".join(f"{unit} ({share:.0%})" for unit, share in layer.worst_units())
         if units:
-            notes.append(f"{_path(layer)}: the units that most of the signal goes to are {units}.")
+            notes.append(f"{_path(layer)}: the largest parts of the signal go to units {units}.")
     return notes
 
 
