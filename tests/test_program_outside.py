@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 import retrograd as rg
 import retrograd.nn.functional as F
@@ -285,6 +287,57 @@ WORLDS: dict[str, Callable[[], World]] = {
     "gradients, there or not": gradients_there_or_not,
     "gradients asked for": gradients_asked_for,
 }
+
+
+def put(to: rg.Tensor, key: Any, value: Any) -> None:
+    to[key] = value
+
+
+STATEMENTS: list[Callable[[list[rg.Tensor], int, int], Any]] = [
+    lambda m, i, j: m.append(rg.zeros(4)),
+    lambda m, i, j: m.append(rg.full((4,), 2.5)),
+    lambda m, i, j: m.append(m[i] * 2.0 + 1.0),
+    lambda m, i, j: m.append(m[i] * 1.0),
+    lambda m, i, j: m.append(m[i] + m[j]),
+    lambda m, i, j: m.append(m[i].mean() / 1.0 * m[j]),
+    lambda m, i, j: m.append(rg.where(m[i] > 0.1, m[j], m[i])),
+    lambda m, i, j: m.append(m[i].flip(0)),
+    lambda m, i, j: m.append(m[i][:]),
+    lambda m, i, j: m[i].add_(m[j]),
+    lambda m, i, j: m[i].copy_(m[j]),
+    lambda m, i, j: m[i].clamp_(-1.0, 1.0),
+    lambda m, i, j: m[i].zero_(),
+    lambda m, i, j: put(m[i], 1, m[j][2]),
+    lambda m, i, j: put(m[i], slice(1, 3), m[j][:2]),
+    lambda m, i, j: put(m[i], m[j] > 0.3, 0.25),
+]
+"""What a step may do with memory of which it holds several pieces of four numbers, some of them views of others."""
+
+
+@pytest.mark.parametrize("backend_name", ["numpy", "c"])
+@example([(STATEMENTS[0], 0, 0), (STATEMENTS[13], 3, 0), (STATEMENTS[2], 3, 0)])
+@given(st.lists(st.tuples(st.sampled_from(STATEMENTS), st.integers(0, 9), st.integers(0, 9)), max_size=12))
+def test_memory_that_a_step_writes_is_what_it_is_in_eager_mode(backend_name: str, statements: list[Any]) -> None:
+    if backend_name not in rg.backends.available():
+        pytest.skip("not available")
+
+    def results(compiled: bool) -> list[list[float]]:
+        outside, weight = rg.tensor([1.0, -0.4, 0.0, 2.0]), nn.Parameter(rg.tensor([0.5, -1.0, 0.2, 0.9]))
+
+        def step(x: rg.Tensor) -> Any:
+            memory = [x.clone(), outside, rg.ones(4)]
+            with rg.no_grad():
+                for statement, i, j in statements:
+                    statement(memory, i % len(memory), j % len(memory))
+            weight.grad = None
+            sum((weight * m).mean() for m in memory).backward()
+            return *memory, weight.grad
+
+        run = rg.compile(step) if compiled else step
+        return [t.tolist() for n in (1.0, 2.0) for t in run(rg.tensor([0.1, 0.7, -0.6, 0.3]) * n)]
+
+    with rg.backends.use(backend_name):
+        np.testing.assert_allclose(results(compiled=True), results(compiled=False), rtol=1e-5, atol=1e-6)
 
 
 def numbers(returned: Any) -> list[np.ndarray]:
