@@ -331,7 +331,7 @@ def test_memory_that_a_step_writes_is_what_it_is_in_eager_mode(backend_name: str
                     statement(memory, i % len(memory), j % len(memory))
             weight.grad = None
             sum((weight * m).mean() for m in memory).backward()
-            return *memory, weight.grad
+            return *(m * 1.5 for m in memory), weight.grad
 
         run = rg.compile(step) if compiled else step
         return [t.tolist() for n in (1.0, 2.0) for t in run(rg.tensor([0.1, 0.7, -0.6, 0.3]) * n)]
