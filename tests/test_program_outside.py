@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import retrograd as rg
@@ -563,3 +563,33 @@ def test_what_a_program_cannot_hold_changes_nothing(step: Any, error: type[Excep
     with pytest.raises(error, match=says):
         rg.compile(lambda x: step(w, x))(rg.ones(1))
     assert w.tolist() == [1.0]
+
+
+@settings(max_examples=50)
+@given(st.lists(st.sampled_from(["record", "step", "another", "run"]), min_size=1, max_size=8))
+def test_a_graph_refuses_memory_that_a_step_changed_since(doings: list[str]) -> None:
+    w = rg.tensor([1.0, 2.0, 3.0], requires_grad=True)
+
+    def scale(x: rg.Tensor) -> rg.Tensor:
+        with rg.no_grad():
+            w.mul_(0.5)
+        return x.sum()
+
+    steps = {"step": rg.compile(scale), "another": rg.compile(lambda x: scale(x))}
+    graphs: list[tuple[rg.Tensor, int]] = []
+    changes = 0
+    for doing in doings:
+        if doing == "record":
+            graphs.append(((w * w).sum(), changes))
+            continue
+        changes += 1
+        if doing == "run":
+            steps["step"].run(X, batch_size=len(X))
+        else:
+            steps[doing](X)
+    for graph, before in graphs:
+        if before == changes:
+            graph.backward()
+        else:
+            with pytest.raises(RuntimeError, match="changed in place"):
+                graph.backward()

@@ -43,12 +43,8 @@ class _ThreadState(threading.local):
 
 state = _ThreadState()
 
-_order = itertools.count()
-
-
-def now() -> int:
-    """The place in the order of recording between what was recorded and what will be."""
-    return next(_order)
+now: Callable[[], int] = itertools.count().__next__
+"""The place in the order of recording between what was recorded and what will be; no two calls return the same."""
 
 
 FREED: tuple[Any, ...] = ("freed",)
@@ -109,7 +105,7 @@ class Node:
         self.outputs = outputs
         self.hooks: dict[int, dict[int, Callable[..., Any]]] | None = None
         self.retained: dict[int, weakref.ref[Any]] | None = None
-        self.order = next(_order)
+        self.order = now()
 
     @property
     def name(self) -> str:

@@ -46,6 +46,11 @@ class Names:
                 return self._equal()
         return True
 
+    def unchanged(self, name: Callable[[Any], str]) -> list[str]:
+        """Texts of Python, with names for values; where all are true, so is same()."""
+        places = [f"{name(place)}.get({key!r}) is {name(value)}" for place, key, value in self._in_places]
+        return places + [f"{name(cell)}.cell_contents is {name(value)}" for cell, value in self._in_cells]
+
     def rebound(self) -> Iterator[tuple[str, Any, Any]]:
         """The names that stand for another number or text than at first, with the first one and that of now."""
         found = [(name, value, place.get(name)) for place, name, value in self._in_places]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,10 @@ import numpy as np
 from ..backends import registry
 from ..kernels.memory import aligned_zeros
 from ..kernels.spec import Array, revision
+from ..tape import now
 from ..tensor import Tensor
-from .containers import map_arrays
+from .call import Result, builder
+from .containers import array_of, map_arrays
 from .ir import HELD, RESULT, TEMPORARY, Operand, Program, c_strides
 from .names import Names
 from .pieces import load
@@ -31,10 +33,17 @@ class Plan:
         program: after its passes.
         returned: what the function returned, a Result in place of each tensor.
         gradients: the leaves whose grad the step sets, each with the tensor that holds it from step to step, or None.
+        recording: whether operations were recorded where the function was called.
         lock: held while the program runs: there is one arena and one place for results, and programs may share more.
 
     Attributes:
         gradients: the leaves whose grad the step sets, each with that.
+        inputs: what the program ran on last; empty before.
+        places: where a result is made that is copied, else None.
+        copies: whether all results are.
+        revision: of what is counted there, when the plan last looked at what the trace depended on.
+        values: those of the program's scalars that Python does not work out for each step.
+        calls_host: whether there are others.
         lasting: whether a step leaves the gradients that it depends on as they are, so that another may follow.
         written: the ids of the arrays outside the step that its program changes.
         loaded: the program as the backend in force runs it.
@@ -47,14 +56,20 @@ class Plan:
         program: Program,
         returned: Any,
         gradients: list[tuple[Tensor, Tensor | None]],
+        recording: bool,
         lock: threading.Lock,
     ) -> None:
         self.program = program
+        self.returned = returned
         self.gradients = gradients
+        self.recording = recording
+        self.lock = lock
+        self.inputs: list[Array] = []
         self._guards = tracer.guards
         self._names = Names(tracer.functions, is_of_library)
         self._reads = tracer.reads
         self._host_calls = tracer.host_calls
+        self.calls_host = bool(tracer.host_calls)
         leaves = list(tracer.leaves.values())
         self._memory = [(t, t.array) for t in leaves]
         changed = [o.buffer.array for i in program.instructions for o in i.written() if o.buffer.role == HELD]
@@ -66,25 +81,24 @@ class Plan:
         self.lasting = all(left.get(id(t), g) is g for t, g in self._entry_grads)
         self._looked_at = tracer.require_unchanged(self.written)
         self._versions = [t._version for t in leaves if id(t.array) in written or id(memory_of(t.array)) in written]
-        self._lock = lock
-        self._acquire, self._release = self._lock.acquire, self._lock.release
+        self._finished = -1
         self.pace = math.inf
-        self._places = [np.empty(o.shape, o.dtype) if o.size <= COPIED else None for o in program.results]
-        self._copied = all(p is not None for p in self._places)
-        self._build = _builder(returned, self._places)
+        self.places = [np.empty(o.shape, o.dtype) if o.size <= COPIED else None for o in program.results]
+        self.copies = all(p is not None for p in self.places)
+        self._build = builder(returned, self.places)
         self._load()
-        self._numbers = _numbers(self._reads)
-        self._revision = -1  # the trace itself may have changed what it depended on
+        self.values = _numbers(self._reads)
+        self.revision = -1  # the trace itself may have changed what it depended on
 
     def valid(self) -> bool:
         """Whether what the trace depended on is as it was."""
-        if self._revision != revision[0]:
+        if self.revision != revision[0]:
             if not all(read() == value for read, value in self._guards):
                 return False
             if not all(t.array is a for t, a in self._memory):
                 return False
-            self._numbers = _numbers(self._reads)
-            self._revision = revision[0]
+            self.values = _numbers(self._reads)
+            self.revision = revision[0]
             if self._loaded_for != _loading():
                 self._load()
         if not self._names.same():
@@ -99,9 +113,24 @@ class Plan:
                 return False
         return True
 
-    def apart(self, array: Array) -> Array:
-        """The array, or a copy where it is memory that the program changes."""
+    def unchanged(self, name: Callable[[Any], str]) -> list[str]:
+        """Texts of Python, with names for values; where all are true, so is valid()."""
+        if self._looked_at:
+            return ["False"]
+        there = [f"{name(leaf)}._grad is not None" for leaf in self._entry_leaves]
+        same = [f"{name(leaf)}._grad is {name(gradient)}" for leaf, gradient in self._entry_grads]
+        return ["plan.revision == revision[0]", *self._names.unchanged(name), *there, *same]
+
+    def readable(self, array: Array) -> Array:
+        """The array, or a copy where the program cannot read it as it lies, or changes that memory."""
+        if not array.flags.carray:
+            array = array_of(array)
         return array.copy() if id(array) in self.written or id(array.base) in self.written else array
+
+    def fits(self, arrays: Sequence[Array]) -> bool:
+        """Whether the program could run on these, which are C contiguous."""
+        forms = [(a.shape, a.dtype) for a in self.inputs]
+        return [(a.shape, a.dtype) for a in arrays] == forms
 
     def _load(self) -> None:
         self.loaded = load(self.program)
@@ -111,40 +140,35 @@ class Plan:
 
     def numbers(self) -> list[Any]:
         """The values of the program's scalars for the step to come; what Python has to do for it is done."""
-        if self._revision != revision[0]:  # by what Python did for the step before, of many in one call
-            self._numbers = _numbers(self._reads)
-        return self._numbers + _numbers(self._host_calls) if self._host_calls else self._numbers
+        if self.revision != revision[0]:  # by what Python did for the step before, of many in one call
+            self.values = _numbers(self._reads)
+        return self.values + _numbers(self._host_calls) if self._host_calls else self.values
 
     def run(self, inputs: list[Array]) -> Any:
         """One step; valid() must have held. Returns what the user's function does."""
-        if self._copied:  # the usual case, written out: on a small network each microsecond here is seen
-            self._acquire()
-            try:
-                self.loaded.run(inputs, self._places, self.numbers() if self._host_calls else self._numbers)
-                made = self._build(self._places)
-            finally:
-                self._release()
-            for version in self._versions:
-                version[0] += 1
-            for leaf, gradient in self.gradients:
-                leaf._grad = gradient
-            return made
-        results = [np.empty(o.shape, o.dtype) if p is None else p for o, p in zip(self.program.results, self._places)]  # noqa: B905
-        with self._lock:
-            self.loaded.run(inputs, results, self.numbers() if self._host_calls else self._numbers)
+        with self.lock:
+            self.inputs, results = inputs, self.result_arrays()
+            self.loaded.run(inputs, results, self.numbers())
             made = self._build(results)
         self.finish()
         return made
 
+    def result_arrays(self) -> list[Array]:
+        """Where the results of a step to come are made."""
+        if self.copies:
+            return self.places  # type: ignore[return-value]
+        pairs = zip(self.program.results, self.places, strict=True)
+        return [np.empty(o.shape, o.dtype) if place is None else place for o, place in pairs]
+
     def run_into(self, inputs: list[Array], results: list[Array]) -> None:
         """One step, its results into the arrays given."""
-        with self._lock:
-            self.loaded.run(inputs, results, self.numbers() if self._host_calls else self._numbers)
+        with self.lock:
+            self.loaded.run(inputs, results, self.numbers())
         self.finish()
 
     def run_many(self, arrays: list[Array], order: Array | None, first: int, losses: Array) -> None:
         """Steps on batches of rows, in one call of the backend: see Loaded.run_steps of the C backend."""
-        with self._lock:
+        with self.lock:
             numbers = [self.numbers() for _ in range(len(losses) if self._host_calls else 1)]
             self.loaded.run_steps(arrays, order, first, numbers, losses)
         self.finish()
@@ -154,9 +178,13 @@ class Plan:
         return {id(a) for a in arrays} <= {id(g.array) for _, g in self.gradients if g is not None}
 
     def finish(self) -> None:
-        """After steps have run: count the changes of what they wrote, and show the gradients."""
-        for version in self._versions:
-            version[0] += 1
+        """After steps have run: count the changes of what they wrote, and show the gradients. What was changed before
+        need not count again as long as nobody has recorded anything since."""
+        place = now()
+        if place != self._finished + 1:
+            for version in self._versions:
+                version[0] += 1
+        self._finished = place
         for leaf, gradient in self.gradients:
             leaf._grad = gradient
 
@@ -173,43 +201,6 @@ def _numbers(calls: list[Any]) -> list[Any]:
         if made is not None:
             numbers += made
     return numbers
-
-
-class Result:
-    """The place of the n-th result in what the step returns."""
-
-    __slots__ = ("n",)
-
-    def __init__(self, n: int) -> None:
-        self.n = n
-
-
-def _builder(returned: Any, places: list[Array | None]) -> Callable[[list[Array]], Any]:
-    """What makes of the results what the step returns, with tensors in their places, copies of those that have a place:
-    one expression."""
-    names: dict[str, Any] = {"Tensor": Tensor}
-    return eval(f"lambda results: {_expression(returned, places, names)}", names)  # type: ignore[no-any-return]
-
-
-def _expression(returned: Any, places: list[Array | None], names: dict[str, Any]) -> str:
-    """The text that makes it; what it needs of Python goes among the names."""
-
-    def name(value: Any) -> str:
-        names[key := f"_{len(names)}"] = value
-        return key
-
-    if isinstance(returned, Result):
-        place = places[returned.n]
-        return f"Tensor(results[{returned.n}])" if place is None else f"Tensor({name(place.copy)}())"
-    if isinstance(returned, (tuple, list)):
-        parts = "".join(f"{_expression(r, places, names)}, " for r in returned)
-        if type(returned) is tuple:
-            return f"({parts})"
-        make = name(type(returned))
-        return f"{make}({parts})" if hasattr(type(returned), "_fields") else f"{make}([{parts}])"
-    if isinstance(returned, dict):
-        return "{" + ", ".join(f"{name(k)}: {_expression(r, places, names)}" for k, r in returned.items()) + "}"
-    return name(returned)
 
 
 def place_results(returned: Any, tracer: Tracer, results: list[Operand]) -> Any:

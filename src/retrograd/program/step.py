@@ -17,6 +17,7 @@ from ..kernels.spec import Array, active
 from ..tape import state
 from ..tensor import Tensor
 from .advance import advance
+from .call import MISSED, QuickCall, quick_call
 from .containers import array_of, describe_signature, map_arrays, signature
 from .epochs import run_epochs
 from .fuse import fuse
@@ -58,9 +59,9 @@ class CompiledStep:
         self._home: tuple[Any, str] | None = None  # the object, and the name, of a method
         self._plans: dict[Any, list[Plan]] = {}
         self._latest: Any = None
-        # the latest call whose arguments were all arrays: these, its plan, and whether it was recording; in one, for
-        # threads that call at the same time
-        self._latest_call: tuple[list[Array], Plan, bool] | None = None
+        self._calls: dict[tuple[Plan, int], QuickCall] = {}
+        # the plan of the latest call, if its arguments were all arrays, and the call
+        self._latest_call: tuple[Plan, QuickCall] | None = None
         self._observers: Sequence[Observer] = observers
         self._observed: dict[Hashable, ObservedStep] = {}
         self._latest_observed: ObservedStep | None = None
@@ -111,20 +112,10 @@ class CompiledStep:
             if self.calls >= self.due and (observer := self.next_observer or ask(self)) is not None:
                 return self._observed_call(observer, args, kwargs)
             self.calls += 1
-        # the quick way, for a call of the same form as the last one
         latest = self._latest_call
-        if latest is not None and not kwargs:
-            known, plan, recording = latest
-            if len(args) == len(known) and state.recording is recording:
-                inputs: list[Array] | None = known
-                for value, last in zip(args, known):  # noqa: B905
-                    if value is not last and (not isinstance(value, Tensor) or value.array is not last):
-                        inputs = _in_place_of(known, args, plan)
-                        self._latest_call = None if inputs is None else (inputs, plan, recording)
-                        break
-                if inputs is not None and plan.valid():
-                    return plan.run(inputs)
-        inputs = []
+        if latest is not None and not kwargs and (made := latest[1](args)) is not MISSED:
+            return made
+        inputs: list[Array] = []
         plan = self.plan(args, kwargs, inputs)
         return plan.run(inputs)
 
@@ -134,7 +125,7 @@ class CompiledStep:
             step = self._latest_observed = self._observed_by(observer)
         observer.prepare()
         latest = self._latest_call
-        plan = latest[1] if latest is not None and self.calls > self._observed_calls else None
+        plan = latest[0] if latest is not None and self.calls > self._observed_calls else None
         returned, reading = step.call_after(plan, args, kwargs)
         self.calls += 1
         self._observed_calls = self.calls
@@ -163,17 +154,23 @@ class CompiledStep:
             plan = self._trace(args, kwargs)
             self._plans.setdefault(key, []).append(plan)
         self._latest = plan
-        inputs[:] = map(plan.apart, inputs)
+        inputs[:] = map(plan.readable, inputs)
+        plan.inputs = inputs
         plain = not kwargs and all(isinstance(a, (Tensor, np.ndarray)) for a in args)
-        self._latest_call = (inputs, plan, state.recording) if plain else None
+        self._latest_call = (plan, self._quick(plan, len(args))) if plain else None
         return plan
+
+    def _quick(self, plan: Plan, count: int) -> QuickCall:
+        """Calls of the plan with so many arguments."""
+        if (plan, count) not in self._calls:
+            self._calls[plan, count] = quick_call(plan, count)
+        return self._calls[plan, count]
 
     def plan_of(self, arrays: list[Array]) -> Plan:
         """The plan for a call with these arrays."""
         if self._latest_call is not None:
-            known, plan, recording = self._latest_call
-            same_form = len(arrays) == len(known) and state.recording is recording and _in_place_of(known, arrays, plan)
-            if same_form and plan.valid():
+            plan, _ = self._latest_call
+            if plan.recording is state.recording and plan.fits(arrays) and plan.valid():
                 return plan
         return self.plan(tuple(map(Tensor, arrays)), {}, [])
 
@@ -225,7 +222,8 @@ class CompiledStep:
             stacklevel=4,
         )
         oldest = next(iter(self._plans))
-        self._plans[oldest].pop(0)
+        dropped = self._plans[oldest].pop(0)
+        self._calls = {key: call for key, call in self._calls.items() if key[0] is not dropped}
         if not self._plans[oldest]:
             del self._plans[oldest]
 
@@ -277,22 +275,7 @@ class CompiledStep:
             advance(program)
         plan_memory(program, share="plan_memory" in self._passes)
         program.workspace = self._workspace
-        return Plan(tracer, program, returned, gradients, self._lock)
-
-
-def _in_place_of(known: list[Array], args: Sequence[Any], plan: Plan) -> list[Array] | None:
-    """What to run the plan on for these arguments; the known arrays are what it ran on before, and those after the
-    arguments stay: the same list where nothing is another. None where a dtype or a shape is another."""
-    arrays = known
-    for n, value in enumerate(args):
-        like = known[n]
-        array = value.array if isinstance(value, Tensor) else value
-        if array is not like:
-            if type(array) is not np.ndarray or array.dtype != like.dtype or array.shape != like.shape:
-                return None
-            arrays = known.copy() if arrays is known else arrays
-            arrays[n] = plan.apart(array if array.flags.carray else array_of(array))
-    return arrays
+        return Plan(tracer, program, returned, gradients, state.recording, self._lock)
 
 
 class ObservedStep(CompiledStep):
@@ -306,24 +289,22 @@ class ObservedStep(CompiledStep):
         self._observers = ()
         self.observer = Observer()
         self._follows: Plan | None = None  # the plan whose gradients the latest call took, where they lie
-        self._arguments = 0  # that the latest call had before those
+        self._call_after: QuickCall = lambda args: MISSED  # that call, of the other arguments
 
     def call_after(self, plan: Plan | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A call after one that ran this plan, or None for what is not known. Where the latest call read the gradients
         that the same plan had left, this one reads them where they lay."""
-        latest = self._latest_call
-        if plan is not None and plan is self._follows and latest is not None and not kwargs:
-            known, own, recording = latest
-            if len(args) == self._arguments and state.recording is recording:
-                inputs = _in_place_of(known, args, own)
-                if inputs is not None and own.valid():
-                    self._latest_call = inputs, own, recording
-                    return own.run(inputs)
+        if plan is not None and plan is self._follows and not kwargs:
+            made = self._call_after(args)
+            if made is not MISSED:
+                return made
         given = self.observer.given()
         returned = self(*args, *given, **kwargs)
-        latest, self._arguments = self._latest_call, len(args)
-        in_place = latest is not None and all(map(is_, latest[0][len(args) :], given))  # no copies
-        self._follows = plan if in_place and plan is not None and plan.leaves(given) else None
+        self._follows = None
+        if self._latest_call is not None and plan is not None and plan.leaves(given):
+            own, _ = self._latest_call
+            if all(map(is_, own.inputs[len(args) :], given)):  # no copies
+                self._follows, self._call_after = plan, self._quick(own, len(args))
         return returned
 
 

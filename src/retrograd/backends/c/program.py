@@ -511,6 +511,9 @@ class Source:
         to.summed = view.summed
 
 
+_run = lib.rg_program_run
+
+
 class Loaded:
     """A program that C runs, one call at a time.
 
@@ -557,23 +560,26 @@ class Loaded:
 
     def run(self, inputs: Arrays, results: Arrays, scalars: list[Any]) -> None:
         """One step: see Interpreter.run. The lists must not be changed afterwards."""
-        if inputs is not self._inputs or results is not self._outputs:
-            self._place(inputs, results)
-        if scalars != self._packed:
+        if inputs is not self._inputs:
+            self._place(0, inputs)
+            self._inputs = inputs
+        if results is not self._outputs:
+            self._place(len(inputs), results)
+            self._outputs = results
+        if scalars is not self._packed:
             self._pack(self._scalars, 0, *scalars)
-            self._packed = scalars.copy()
-        done = lib.rg_program_run(self._step)
+            self._packed = scalars
+        done = _run(self._step)
         if done:
             raise self._failure(done)
 
-    def _place(self, inputs: Arrays, results: Arrays) -> None:
-        known, n = self._known, 0
-        for arrays in (inputs, results):
-            for array in arrays:
-                if array is not known[n]:  # an address costs more than all else here
-                    self._addresses[n], known[n] = pointer(array), array
-                n += 1
-        self._inputs, self._outputs = inputs, results
+    def _place(self, first: int, arrays: Arrays) -> None:
+        """Has the step read or write the arrays, from its argument number `first` on."""
+        known = self._known
+        for n, array in enumerate(arrays, first):
+            if array is not known[n]:  # an address costs more than all else here
+                self._addresses[n] = pointer(array)
+                known[n] = array
 
     def _failure(self, done: int) -> Exception:
         if done == -1:
