@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
+import weakref
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -593,3 +595,17 @@ def test_a_graph_refuses_memory_that_a_step_changed_since(doings: list[str]) -> 
         else:
             with pytest.raises(RuntimeError, match="changed in place"):
                 graph.backward()
+
+
+def test_a_step_that_nobody_holds_is_freed_at_once() -> None:
+    w = rg.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    step = rg.compile(lambda x: {"loss": (w * x).sum()})
+    for _ in range(2):
+        step(X)
+    plan = weakref.ref(step.plan_of([X]))
+    gc.disable()
+    try:
+        del step
+        assert plan() is None
+    finally:
+        gc.enable()

@@ -138,4 +138,4 @@ def quick_call(plan: Plan, count: int) -> QuickCall:
         made=_expression(plan.returned, plan.places, values),
     )
     exec(text, values.of)
-    return values.of["call"]  # type: ignore[no-any-return]
+    return values.of.pop("call")  # type: ignore[no-any-return]
