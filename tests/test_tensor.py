@@ -380,7 +380,7 @@ def called_before(step: Any) -> Any:
         step(np.zeros(given.shape, given.dtype))
         inputs = step._latest_call[0]
         made = step(given)
-        assert all(a.flags.aligned for a in (*inputs, *step._latest_call[0]))
+        assert all(a.flags.aligned for a in (*inputs, *step._latest_call[0].inputs))
         return made
 
     return again
