@@ -109,6 +109,29 @@ def test_any_strides(m, n, k, dtype, steps):
     close(product.matmul(record["value"], b), a @ b, k)
 
 
+@settings(max_examples=40)
+@given(
+    st.sampled_from([1, 2, 3, 7, 12, 40, 1100]),
+    st.sampled_from([1000, 1024, 1030]),
+    st.sampled_from([3, 65, 300]),
+    DTYPES,
+    st.booleans(),
+    st.integers(1, 17),
+)
+def test_rows_far_apart_at_any_address(m, n, k, dtype, turned, offset):
+    rng = np.random.default_rng(0)
+    a = rng.standard_normal((k, 1200)).astype(dtype)[:, :m].T if turned else rng.standard_normal((m, k)).astype(dtype)
+
+    def at(offset: int) -> np.ndarray:
+        return np.zeros(k * 2048 + offset, dtype)[offset:].reshape(k, 2048)[:, :n]
+
+    b, moved = at(0), at(offset)
+    b[...] = moved[...] = rng.standard_normal((k, n)).astype(dtype)
+    result = product.matmul(a, b)
+    close(result, reference.matmul.reference(a, b), k)
+    assert result.tobytes() == product.matmul(a, moved).tobytes(), "the same bits wherever the factor lies"
+
+
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("shape", [(3000, 40, 30), (200, 300, 400), (1, 700, 900), (5000, 1, 64)])
 def test_same_bits_for_the_same_number_of_threads(shape, threads):
