@@ -76,7 +76,8 @@ def save(tensors: Any, path: Path, metadata: Mapping[str, str] | None = None) ->
     if hasattr(tensors, "state_dict"):
         tensors = tensors.state_dict()
     if not isinstance(tensors, Mapping):
-        raise TypeError(f"save: cannot save a {type(tensors).__name__}; expected a Module or a dict of tensors")
+        kind = type(tensors).__name__
+        raise TypeError(f"save: cannot save a {kind}; expected a Module or a dict of tensors, then the path")
     notes = dict(metadata or {})
     for key, text in notes.items():
         if not isinstance(key, str) or not isinstance(text, str):
