@@ -1,6 +1,7 @@
 """What is the Numba backend's own: when it loads, what it keeps on disk, its threads and its elementary functions."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -78,6 +79,33 @@ print(sum(update.sgd.stats.cache_misses.values()))
     assert python(source, **environment) == "0"
     # as after an edit of any of the backend's files
     assert python("import zlib; zlib.crc32 = lambda data: 0" + source, **environment) == "1"
+
+
+def test_ctrl_c_waits_until_a_core_is_compiled():
+    """Raised within LLVM's callbacks it is lost, within its finalizers it ends in a crash."""
+    from numba.core import event
+
+    from retrograd.backends.numba.jit import core
+
+    @core
+    def twice(x):
+        return 2 * x
+
+    class Interrupt(event.Listener):
+        def on_start(self, compiling):
+            signal.raise_signal(signal.SIGINT)
+
+        def on_end(self, compiling):
+            pass
+
+    handler = signal.getsignal(signal.SIGINT)
+    with event.install_listener("numba:compile", Interrupt()):
+        twice._cache.flush()
+        with pytest.raises(KeyboardInterrupt):
+            twice(2.0)
+        assert len(twice.overloads) == 1
+        assert twice(2.0) == 4.0
+    assert signal.getsignal(signal.SIGINT) is handler
 
 
 def test_cores_run_where_nothing_can_be_kept():

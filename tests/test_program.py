@@ -512,11 +512,22 @@ def test_ctrl_c_stops_a_long_run_between_steps(backend: str) -> None:
     trainer = regression(rows=200)
     step = rg.compile(trainer.step)
     step(trainer.x[:2], trainer.y[:2])
-    timer = threading.Timer(0.3, signal.raise_signal, (signal.SIGINT,))
-    timer.start()
-    with pytest.raises(KeyboardInterrupt):
-        step.run(trainer.x, trainer.y, batch_size=2, epochs=10**7)
-    timer.join()
+    stopped = threading.Event()
+
+    def interrupt() -> None:
+        pause = 0.3
+        while not stopped.wait(pause):
+            signal.raise_signal(signal.SIGINT)
+            pause = 10.0  # Python loses one that comes within a finalizer or a callback of its garbage collector
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            step.run(trainer.x, trainer.y, batch_size=2, epochs=10**7)
+    finally:
+        stopped.set()
+    thread.join()
     assert np.isfinite(step(trainer.x[:2], trainer.y[:2])[0].item())
 
 

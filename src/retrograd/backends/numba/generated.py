@@ -24,7 +24,7 @@ from numba import cfunc, config, njit, types
 from numba.np.numpy_support import from_dtype as as_dtype
 
 from . import elementary, record
-from .jit import OPTIONS, SOURCES
+from .jit import OPTIONS, SOURCES, uninterrupted
 
 _log = logging.getLogger("retrograd")
 
@@ -70,6 +70,7 @@ def launcher(arrays: tuple[tuple[np.dtype, int], ...]) -> Callable[..., int]:
     return next(iter(compiled.overloads.values())).entry_point
 
 
+@uninterrupted()
 def _compile(source: str, compile: Callable[..., Any], entry: Any = None) -> Any:
     """Compile the one function that a text defines."""
     name = source[len("def ") : source.index("(")]

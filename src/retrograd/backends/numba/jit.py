@@ -6,8 +6,11 @@ that one core can call another. Cores take C-contiguous, writeable arrays of one
 
 from __future__ import annotations
 
+import signal
+import threading
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +29,33 @@ SOURCES = zlib.crc32(b"".join(file.read_bytes() for file in sorted(Path(__file__
 OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
 
 
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Ctrl-C waits for the end of the block. While Numba compiles, or loads what it kept, it may come within a callback
+    or a finalizer of llvmlite's: there it is lost, or memory is freed twice."""
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+        yield  # it is raised in the main thread only, and by a function of Python's
+        return
+    came: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if came:
+            signal.raise_signal(signal.SIGINT)
+
+
 def core(function: Callable[..., Any]) -> Any:
     """Compile a core: once per dtype, when first called, and kept on disk for the processes that follow."""
     try:
         compiled = njit(cache=True, **OPTIONS)(function)
+        # Numba would keep it until its own file changes; it is made of other files' functions too
+        compiled._cache._cache_file._source_stamp = SOURCES
     except RuntimeError:  # there is no directory to keep it in that can be written
-        return njit(**OPTIONS)(function)
-    # Numba would keep it until its own file changes; it is made of other files' functions too
-    compiled._cache._cache_file._source_stamp = SOURCES
+        compiled = njit(**OPTIONS)(function)
+    compiled.compile = uninterrupted()(compiled.compile)
     return compiled
 
 
