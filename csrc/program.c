@@ -17,6 +17,11 @@
  * element summed over the batch, and the weight that it updates. Measured with two cores. */
 #define WORK_OF_MEETING 20000
 #define WORK_PER_SUM 3
+/* A thread's part of a batch is cut into so many where what that adds is little: a core that is slower, or busy with something
+ * else for a while, then leaves some to the others. */
+#define PARTS_PER_THREAD 4
+#define WORK_OF_PART 2000
+#define WORK_TO_CUT 32 /* times what one more part costs */
 /* Threads run the whole program together, unless calls that only one of them would run take longer than this. */
 #define WORK_OF_ONE_THREAD 8192
 
@@ -25,17 +30,17 @@
 
 rg_prepare *rg_prepare_call[2];
 
-/* What one thread works with in a part of the batch. (Weights are packed in each: that costs less than reading what
- * another core has packed.) */
-enum { SLICES, SCRATCH, SUMS_OF_PART, PACKED, USES };
+/* What a thread works with in the parts of the batch that it runs, and what a part has of its own: its sums. (Weights are
+ * packed by each thread: that costs less than reading what another core has packed.) */
+enum { SLICES, SCRATCH, PACKED, SUMS_OF_PART, USES };
 typedef struct {
     char *memory[USES];
     int64_t bytes[USES];
-} part_memory;
+} own_memory;
 
 struct rg_workspace {
-    part_memory *part;
-    int parts;
+    own_memory *of; /* each thread, and each part */
+    int count;
     int64_t version; /* moves when memory does */
 };
 
@@ -44,7 +49,7 @@ typedef struct {
     int64_t operand, given, offset;
 } given_operand;
 
-/* An output that adds up over slices: each part but the first has one of its own, in its `sums`. */
+/* An output that adds up over slices: each part but the first has one of its own. */
 typedef struct {
     int64_t operand, elements, place;
     int dtype;
@@ -81,15 +86,17 @@ struct rg_program {
     int loss_dtype; /* of the first result, where that is a single floating number; else -1 */
     summed_output *sums;
     int64_t sum_count;
-    int64_t bytes[USES]; /* of each part */
+    int64_t bytes[USES]; /* of each thread, or part */
     char *arena;
-    uintptr_t *fixed; /* the operands' addresses, but for those that a part has its own of */
+    uintptr_t *fixed; /* the operands' addresses, but for those that a thread or a part has its own of */
     int64_t *local;   /* an operand's place in the slice arena, or -1 */
     int together;     /* all threads run the whole program; else each call has threads of its own */
-    int threads, parts;
+    int threads; /* that are allowed */
+    int crew;    /* those that have something to do */
     rg_workspace *workspace;
-    int64_t version; /* of the workspace, that the addresses are of */
-    uintptr_t **at;  /* for each part: where the operands are */
+    int64_t version;     /* of the workspace, that the addresses are of */
+    uintptr_t **at;      /* for each thread: where the operands are */
+    uintptr_t *sums_at;  /* where each of the sums of the first part is, and of all in the end */
     phase *phases; /* of a program that threads run together; the first one is for epochs whose rows are gathered */
     int64_t phase_count;
     rg_alarm *alarm;
@@ -781,6 +788,7 @@ rg_program *rg_program_load(const rg_program_source *source, rg_workspace *works
         p->inputs = zeroed(operands, sizeof *p->inputs);
         p->results = zeroed(operands, sizeof *p->results);
         p->sums = zeroed(operands, sizeof *p->sums);
+        p->sums_at = zeroed(operands, sizeof *p->sums_at);
         p->fixed = zeroed(operands, sizeof *p->fixed);
         p->local = zeroed(operands, sizeof *p->local);
         p->arena = aligned(source->arena_bytes);
@@ -788,7 +796,7 @@ rg_program *rg_program_load(const rg_program_source *source, rg_workspace *works
         p->phases = zeroed(1 + 3 * source->segment_count + calls, sizeof *p->phases);
         p->alarm = zeroed(1, sizeof *p->alarm);
     }
-    if (!p || !p->input_bytes || !p->segments || !p->calls || !p->inputs || !p->results || !p->sums || !p->fixed ||
+    if (!p || !p->input_bytes || !p->segments || !p->calls || !p->inputs || !p->results || !p->sums || !p->sums_at || !p->fixed ||
         !p->local || !p->arena || !p->phases || !p->alarm)
         complain(&c, "no memory");
     else {
@@ -836,12 +844,12 @@ rg_program *rg_program_load(const rg_program_source *source, rg_workspace *works
     return p;
 }
 
-static void free_parts(rg_program *p) {
-    for (int n = 0; n < p->parts; n++)
+static void free_crew(rg_program *p) {
+    for (int n = 0; n < p->crew; n++)
         free(p->at[n]);
     free(p->at);
     p->at = NULL;
-    p->parts = 0;
+    p->crew = 0;
 }
 
 rg_workspace *rg_workspace_new(void) { return zeroed(1, sizeof(rg_workspace)); }
@@ -849,35 +857,35 @@ rg_workspace *rg_workspace_new(void) { return zeroed(1, sizeof(rg_workspace)); }
 void rg_workspace_free(rg_workspace *workspace) {
     if (!workspace)
         return;
-    for (int n = 0; n < workspace->parts; n++)
+    for (int n = 0; n < workspace->count; n++)
         for (int use = 0; use < USES; use++)
-            free(workspace->part[n].memory[use]);
-    free(workspace->part);
+            free(workspace->of[n].memory[use]);
+    free(workspace->of);
     free(workspace);
 }
 
-/* Makes room for so many parts, each with so much memory; returns 0, or -1 where there is none. */
-static int make_room(rg_workspace *w, int parts, const int64_t bytes[USES]) {
-    if (parts > w->parts) {
-        part_memory *more = realloc(w->part, (size_t)parts * sizeof *more);
+/* Makes room for so many threads and, at least as many, parts; returns 0, or -1 where there is none. */
+static int make_room(rg_workspace *w, int crew, int parts, const int64_t bytes[USES]) {
+    if (parts > w->count) {
+        own_memory *more = realloc(w->of, (size_t)parts * sizeof *more);
         if (!more)
             return -1;
-        memset(more + w->parts, 0, (size_t)(parts - w->parts) * sizeof *more);
-        w->part = more;
-        w->parts = parts;
+        memset(more + w->count, 0, (size_t)(parts - w->count) * sizeof *more);
+        w->of = more;
+        w->count = parts;
     }
     for (int n = 0; n < parts; n++)
         for (int use = 0; use < USES; use++) {
-            part_memory *part = &w->part[n];
-            const int64_t needed = use == SUMS_OF_PART && n == 0 ? 0 : bytes[use];
-            if (part->memory[use] && part->bytes[use] >= needed)
+            own_memory *own = &w->of[n];
+            const int has = use == SUMS_OF_PART ? n > 0 : n < crew;
+            if (!has || (own->memory[use] && own->bytes[use] >= bytes[use]))
                 continue;
-            char *memory = aligned(needed);
+            char *memory = aligned(bytes[use]);
             if (!memory)
                 return -1;
-            free(part->memory[use]);
-            part->memory[use] = memory;
-            part->bytes[use] = needed;
+            free(own->memory[use]);
+            own->memory[use] = memory;
+            own->bytes[use] = bytes[use];
             w->version++;
         }
     return 0;
@@ -892,7 +900,8 @@ static int is_ready(rg_program *p) {
 void rg_program_free(rg_program *p) {
     if (!p)
         return;
-    free_parts(p);
+    free_crew(p);
+    free(p->sums_at);
     free(p->segments);
     free(p->calls);
     free(p->inputs);
@@ -907,10 +916,10 @@ void rg_program_free(rg_program *p) {
     free(p);
 }
 
-int rg_program_parts(rg_program *p, int64_t n) {
+int rg_program_threads(rg_program *p, int64_t n) {
     if (!is_ready(p))
         return 0;
-    return n >= 0 && n < p->segment_count ? p->segments[n].parts : 0;
+    return n >= 0 && n < p->segment_count ? (int)rg_smaller(p->segments[n].parts, p->crew) : 0;
 }
 
 static int paying_parts(int64_t work, int threads) {
@@ -979,7 +988,7 @@ static void plan_phases(rg_program *p, int threads) {
             if (s->parts > 1) {
                 const rg_call *after = s + 1 < end && s[1].count && !s[1].rows ? p->calls + s[1].first : NULL;
                 const int on = after && after->shared && goes_on(p, s, after);
-                *next++ = (phase){.kind = SUMS, .segment = s, .call = on ? after : NULL, .parts = s->parts};
+                *next++ = (phase){.kind = SUMS, .segment = s, .call = on ? after : NULL, .parts = (int)rg_smaller(s->parts, threads)};
                 done = on ? after->group : 0;
             }
             continue;
@@ -1000,22 +1009,25 @@ static void plan_phases(rg_program *p, int threads) {
     p->phase_count = next - p->phases;
 }
 
-/* Each part but the first has sums of its own. */
-static void place_sums(const rg_program *p, int part) {
-    const uintptr_t sums = (uintptr_t)p->workspace->part[part].memory[SUMS_OF_PART];
-    for (int64_t k = 0; part && k < p->sum_count; k++)
-        p->at[part][p->sums[k].operand] = sums + (uintptr_t)p->sums[k].place;
+/* How many parts the segment's batch is cut into. */
+static int parts_of_batch(const rg_program *p, const segment *s, int threads) {
+    int64_t sums = 0;
+    for (const summed_output *sum = p->sums + s->first_sum, *end = sum + s->sum_count; sum < end; sum++)
+        sums += sum->elements;
+    if (!s->rows || s->work < WORK_OF_MEETING + WORK_PER_SUM * sums)
+        return 1;
+    const int parts = (int)rg_smaller(paying_parts(s->work, threads), s->rows);
+    const int64_t more = (int64_t)parts * PARTS_PER_THREAD;
+    const int pays = s->work / more >= WORK_TO_CUT * (WORK_OF_PART + WORK_PER_SUM * sums);
+    return pays && parts == threads && parts > 1 && more <= RG_MOST_THREADS ? (int)more : parts;
 }
 
-/* How many parts each segment's batch is cut into, and their memory. Depends on shapes and `threads` alone. */
+/* The threads' parts, and their memory. Depends on shapes and `threads` alone. */
 static int plan_threads(rg_program *p, int threads) {
     int parts = 1;
     for (int64_t i = 0; i < p->segment_count; i++) {
         segment *s = &p->segments[i];
-        int64_t sharing = WORK_OF_MEETING;
-        for (const summed_output *sum = p->sums + s->first_sum, *end = sum + s->sum_count; sum < end; sum++)
-            sharing += WORK_PER_SUM * sum->elements;
-        s->parts = s->rows && s->work >= sharing ? (int)rg_smaller(paying_parts(s->work, threads), s->rows) : 1;
+        s->parts = parts_of_batch(p, s, threads);
         if (s->parts > parts)
             parts = s->parts;
     }
@@ -1024,24 +1036,26 @@ static int plan_threads(rg_program *p, int threads) {
         for (int64_t n = 0; n < p->phase_count; n++)
             if (p->phases[n].parts > parts)
                 parts = p->phases[n].parts;
-        p->phases[0].parts = parts;
+        p->phases[0].parts = (int)rg_smaller(parts, threads);
     }
-    free_parts(p);
+    const int crew = (int)rg_smaller(parts, threads);
+    free_crew(p);
     p->threads = 0;
-    p->at = zeroed(parts, sizeof *p->at);
-    if (!p->at || make_room(p->workspace, parts, p->bytes))
+    p->at = zeroed(crew, sizeof *p->at);
+    if (!p->at || make_room(p->workspace, crew, parts, p->bytes))
         return -1;
-    p->parts = parts;
+    p->crew = crew;
     const int64_t operands = p->call_count * RG_OPERANDS;
-    for (int n = 0; n < parts; n++) {
+    for (int n = 0; n < crew; n++) {
         uintptr_t *at = p->at[n] = zeroed(operands, sizeof *at);
         if (!at)
             return -1;
-        const uintptr_t slices = (uintptr_t)p->workspace->part[n].memory[SLICES];
+        const uintptr_t slices = (uintptr_t)p->workspace->of[n].memory[SLICES];
         for (int64_t k = 0; k < operands; k++)
             at[k] = p->local[k] >= 0 ? slices + (uintptr_t)p->local[k] : p->fixed[k];
-        place_sums(p, n);
     }
+    for (int64_t k = 0; k < p->sum_count; k++)
+        p->sums_at[k] = p->fixed[p->sums[k].operand];
     p->threads = threads;
     p->version = p->workspace->version;
     return 0;
@@ -1049,9 +1063,9 @@ static int plan_threads(rg_program *p, int threads) {
 
 /* ---- running */
 
-static rg_frame frame_of(const rg_program *p, int part, const rg_scalar *scalars) {
-    const part_memory *own = &p->workspace->part[part];
-    return (rg_frame){.at = p->at[part],
+static rg_frame frame_of(const rg_program *p, int thread, const rg_scalar *scalars) {
+    const own_memory *own = &p->workspace->of[thread];
+    return (rg_frame){.at = p->at[thread],
                       .scalars = scalars,
                       .scratch = own->memory[SCRATCH],
                       .packed = own->memory[PACKED],
@@ -1061,11 +1075,21 @@ static rg_frame frame_of(const rg_program *p, int part, const rg_scalar *scalars
 
 static int has_fault(const rg_program *p) { return atomic_load_explicit(&p->alarm->raised, memory_order_relaxed); }
 
+/* Where a part has this one of the program's sums. */
+static uintptr_t sums_of(const rg_program *p, int64_t sum, int part) {
+    if (!part)
+        return p->sums_at[sum];
+    return (uintptr_t)p->workspace->of[part].memory[SUMS_OF_PART] + (uintptr_t)p->sums[sum].place;
+}
+
 /* Part number `part` of the segment's rows, slice by slice. */
 static void run_part(const rg_program *p, const segment *s, int part, const rg_scalar *scalars) {
+    const int thread = rg_thread();
     const int64_t begin = rg_cut(s->rows, part, s->parts), end = rg_cut(s->rows, part + 1, s->parts);
     const int64_t slices = rg_blocks(end - begin, s->slice_rows);
-    rg_frame frame = frame_of(p, part, scalars);
+    rg_frame frame = frame_of(p, thread, scalars);
+    for (int64_t sum = s->first_sum; sum < s->first_sum + s->sum_count; sum++)
+        p->at[thread][p->sums[sum].operand] = sums_of(p, sum, part);
     for (const rg_call *call = p->calls + s->first, *last = call + (s->packs ? s->count : 0); call < last; call++)
         if (call->before)
             call->before(call, &frame);
@@ -1080,9 +1104,9 @@ static void run_part(const rg_program *p, const segment *s, int part, const rg_s
 
 #define ADD_SUMS(type)                                                                                                 \
     do {                                                                                                               \
-        type *restrict to = (type *)p->at[0][sum->operand];                                                            \
+        type *restrict to = (type *)sums_of(p, n, 0);                                                                  \
         for (int part = 1; part < s->parts; part++) {                                                                  \
-            const type *restrict from = (const type *)p->at[part][sum->operand];                                       \
+            const type *restrict from = (const type *)sums_of(p, n, part);                                             \
             for (int64_t i = begin; i < end; i++)                                                                      \
                 to[i] += from[i];                                                                                      \
         }                                                                                                              \
@@ -1090,7 +1114,8 @@ static void run_part(const rg_program *p, const segment *s, int part, const rg_s
 
 /* What is summed over the segment's rows: this thread's share of the parts' sums. */
 static void add_sums(const rg_program *p, const segment *s, int64_t unit, int thread, int threads) {
-    for (const summed_output *sum = p->sums + s->first_sum, *last = sum + s->sum_count; sum < last; sum++) {
+    for (int64_t n = s->first_sum; n < s->first_sum + s->sum_count; n++) {
+        const summed_output *sum = &p->sums[n];
         const int64_t begin = rg_share(sum->elements, unit, thread, threads);
         const int64_t end = rg_share(sum->elements, unit, thread + 1, threads);
         if (sum->dtype == RG_F32)
@@ -1139,11 +1164,12 @@ static void run_apart(rg_program *p, const rg_scalar *scalars) {
     for (int64_t i = 0; i < p->segment_count; i++) {
         const segment *s = args.segment = &p->segments[i];
         if (s->rows) {
-            rg_parallel_parts(part_alone, &args, s->parts);
+            const int threads = (int)rg_smaller(s->parts, p->crew);
+            rg_parallel_phases(part_alone, NULL, &args, s->parts, threads);
             if (has_fault(p))
                 return;
             if (s->parts > 1)
-                rg_parallel_parts(sums_alone, &args, s->parts);
+                rg_parallel_parts(sums_alone, &args, threads);
             continue;
         }
         rg_frame frame = frame_of(p, 0, scalars);
@@ -1162,18 +1188,18 @@ static void run_apart(rg_program *p, const rg_scalar *scalars) {
     }
 }
 
+static void place(const rg_program *p, const given_operand *given, int64_t count, void *const *memory) {
+    for (int thread = 0; thread < p->crew; thread++)
+        for (int64_t k = 0; k < count; k++)
+            p->at[thread][given[k].operand] = (uintptr_t)memory[given[k].given] + (uintptr_t)given[k].offset;
+}
+
 static void place_inputs(const rg_program *p, void *const *inputs, void *const *results) {
-    for (int part = 0; part < p->parts; part++) {
-        uintptr_t *at = p->at[part];
-        for (int64_t k = 0; k < p->input_count; k++)
-            at[p->inputs[k].operand] = (uintptr_t)inputs[p->inputs[k].given] + (uintptr_t)p->inputs[k].offset;
-    }
-    for (int64_t k = 0; k < p->result_count; k++)
-        for (int part = 0; part < p->parts; part++)
-            p->at[part][p->results[k].operand] =
-                (uintptr_t)results[p->results[k].given] + (uintptr_t)p->results[k].offset;
-    for (int part = 1; part < p->parts; part++)
-        place_sums(p, part);
+    place(p, p->inputs, p->input_count, inputs);
+    place(p, p->results, p->result_count, results);
+    for (int64_t k = 0; k < p->sum_count; k++)
+        if (!p->fixed[p->sums[k].operand])
+            p->sums_at[k] = p->at[0][p->sums[k].operand];
 }
 
 /* A step, or steps, on their way. */
@@ -1313,7 +1339,7 @@ static int next_phase(void *args) {
 }
 
 static void run_together(progress *o) {
-    rg_parallel_phases(run_phase, next_phase, o, reach_phase(o), o->program->parts);
+    rg_parallel_phases(run_phase, next_phase, o, reach_phase(o), o->program->crew);
 }
 
 int rg_program_run(const rg_step *step) {

@@ -201,8 +201,8 @@ typedef struct {
  * not fit the program; -3 after a fault in a step. */
 int64_t rg_program_run_steps(rg_program *program, const rg_epoch *epoch);
 
-/* How many parts the segment's batch is cut into, with the threads that are allowed now; 0 for want of memory. */
-int rg_program_parts(rg_program *program, int64_t segment);
+/* How many threads share the segment's batch, of those that are allowed now; 0 for want of memory. */
+int rg_program_threads(rg_program *program, int64_t segment);
 
 /* What the last run met. */
 rg_fault rg_program_fault(const rg_program *program);

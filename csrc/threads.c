@@ -1,8 +1,8 @@
 /* One pool of threads for the life of the process.
  *
- * A job is a row of phases, a phase a number of parts. Whoever is there takes parts: first the one of its own number, so
- * that a part's memory stays in one core's cache, then what nobody has begun. So nothing waits for a thread that sleeps
- * or that another process keeps from running, unless it has begun a part. Which thread ran a part changes no result.
+ * A job is a row of phases, a phase a number of parts. Whoever is there takes parts: first its own, so that a part's memory
+ * stays in one core's cache, then what nobody has begun. So nothing waits for a thread that sleeps or that another process
+ * keeps from running, unless it has begun a part. Which thread ran a part changes no result.
  *
  * Threads that find nothing to do look for a while, then sleep.
  */
@@ -37,12 +37,15 @@
  * the note of who took what. */
 #define PATIENCE 64
 
-/* A phase's number, its number of parts and how many of them have not ended are one word: a thread that ends a part
- * moves one cache line, and that one tells the others what comes next. */
-#define PARTS_BITS 11 /* for RG_MOST_THREADS */
+/* A phase's number, the binary logarithm of the parts that each thread owns, the number of parts and how many of them have
+ * not ended are one word: a thread that ends a part moves one cache line, and that one tells the others what comes next. */
+#define PARTS_BITS 10 /* for RG_MOST_THREADS */
+#define OWN_BITS 2
 #define LEFT_OF(word) ((word) & ((1 << PARTS_BITS) - 1))
 #define PARTS_OF(word) ((int)LEFT_OF((word) >> PARTS_BITS))
-#define PHASE_OF(word) ((word) >> (2 * PARTS_BITS))
+#define OWN_OF(word) (1 << ((word) >> (2 * PARTS_BITS) & ((1 << OWN_BITS) - 1)))
+#define PHASE_AT (2 * PARTS_BITS + OWN_BITS)
+#define PHASE_OF(word) ((word) >> PHASE_AT)
 
 static struct {
     _Alignas(CACHE_LINE) atomic_uint_fast64_t phase; /* number, parts, parts left; without parts: the job is over */
@@ -52,6 +55,7 @@ static struct {
     void *args;
     atomic_int helped; /* another thread than the caller took a part of the job */
     int lost_wakes, unwoken;
+    int threads; /* that may take part in the job */
     int helpers; /* threads that were started; the caller is number 0 */
 } pool;
 
@@ -61,6 +65,10 @@ static struct {
 } taken[RG_MOST_THREADS];
 
 static atomic_int threads = 1;
+
+static _Thread_local int number; /* of a helper */
+
+int rg_thread(void) { return number; }
 
 void rg_set_num_threads(int n) { threads = n < RG_MOST_THREADS ? n : RG_MOST_THREADS; }
 
@@ -131,7 +139,8 @@ static struct {
 
 static void publish(uint64_t phase, int parts) {
     const uint64_t count = (uint64_t)parts;
-    atomic_store(&pool.phase, phase << (2 * PARTS_BITS) | count << PARTS_BITS | count);
+    const uint64_t own = parts > pool.threads ? (uint64_t)__builtin_ctz((unsigned)(parts / pool.threads)) : 0;
+    atomic_store(&pool.phase, phase << PHASE_AT | own << (2 * PARTS_BITS) | count << PARTS_BITS | count);
 }
 
 /* One part of the phase has ended. Who ends the last one is alone with the word. */
@@ -159,29 +168,34 @@ static int is_over(uint64_t phase) {
     return PHASE_OF(atomic_load_explicit(&pool.phase, memory_order_acquire)) != phase;
 }
 
-/* The parts of a phase that nobody has begun, from number `mine` on. Those of a thread that is awake are left to it for
- * a while, unless it was late the time before; says whether that was so now. */
+/* The parts of a phase that nobody has begun: its own, then others', of each the last first, since their owner comes from
+ * the other end. Those of a thread that is awake are left to it for a while, unless it was late the time before; says
+ * whether that was so now. */
 static int take_parts(uint64_t word, int mine, int late) {
     const uint64_t phase = PHASE_OF(word);
-    const int parts = PARTS_OF(word);
-    take_part(phase, mine, parts, mine);
+    const int parts = PARTS_OF(word), own = OWN_OF(word), owners = parts / own;
+    for (int k = 0; k < own; k++)
+        take_part(phase, mine * own + k, parts, mine);
     for (int looks = 0; !late && looks < PATIENCE; looks++) {
         if (is_over(phase))
             return 0;
         pause_briefly();
     }
     late = 0;
-    for (int part = mine + 1; part < parts + mine && !is_over(phase); part++)
-        late |= take_part(phase, part % parts, parts, mine);
+    for (int owner = mine + 1; owner < owners + mine; owner++)
+        for (int k = own - 1; k >= 0 && !is_over(phase); k--)
+            late |= take_part(phase, owner % owners * own + k, parts, mine);
     return late;
 }
 
-/* Waits until there is another phase than that of `word`, with a part of this number; sleeps when that takes long. */
+static int has_own_part(int mine, uint64_t word) { return mine * OWN_OF(word) < PARTS_OF(word); }
+
+/* Waits until there is another phase than that of `word`, with parts of its own; sleeps when that takes long. */
 static uint64_t next_for(int mine, uint64_t word) {
     int64_t begun = 0;
     for (int looks = 1;; looks++) {
         uint64_t seen = atomic_load_explicit(&pool.phase, memory_order_acquire);
-        if (PHASE_OF(seen) != PHASE_OF(word) && mine < PARTS_OF(seen))
+        if (PHASE_OF(seen) != PHASE_OF(word) && has_own_part(mine, seen))
             return seen;
         pause_briefly();
         if (looks % LOOKS)
@@ -196,7 +210,7 @@ static uint64_t next_for(int mine, uint64_t word) {
         atomic_store(&bed[mine].asleep, 1);
         for (;;) {
             seen = atomic_load(&pool.phase);
-            if (PHASE_OF(seen) != PHASE_OF(word) && mine < PARTS_OF(seen))
+            if (PHASE_OF(seen) != PHASE_OF(word) && has_own_part(mine, seen))
                 break;
             pthread_cond_wait(&bed[mine].wake, &bed[mine].mutex);
         }
@@ -207,8 +221,8 @@ static uint64_t next_for(int mine, uint64_t word) {
     }
 }
 
-static void *help(void *number) {
-    const int mine = (int)(intptr_t)number;
+static void *help(void *given) {
+    const int mine = number = (int)(intptr_t)given;
     int late = 0;
     for (uint64_t word = 0;;) {
         word = next_for(mine, word);
@@ -223,12 +237,12 @@ static void start_helpers(int wanted) {
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     while (pool.helpers < wanted) {
-        const int number = pool.helpers + 1;
+        const int next = pool.helpers + 1;
         pthread_t thread;
-        pthread_mutex_init(&bed[number].mutex, NULL);
-        pthread_cond_init(&bed[number].wake, NULL);
-        atomic_store(&bed[number].asleep, 0);
-        if (pthread_create(&thread, NULL, help, (void *)(intptr_t)number))
+        pthread_mutex_init(&bed[next].mutex, NULL);
+        pthread_cond_init(&bed[next].wake, NULL);
+        atomic_store(&bed[next].asleep, 0);
+        if (pthread_create(&thread, NULL, help, (void *)(intptr_t)next))
             break; /* the caller takes their parts */
         pthread_detach(thread);
         pool.helpers++;
@@ -269,6 +283,7 @@ void rg_parallel_phases(rg_part *run, rg_next_phase *next, void *args, int parts
     pool.run = run;
     pool.next = next;
     pool.args = args;
+    pool.threads = most;
     atomic_store_explicit(&pool.helped, 0, memory_order_relaxed);
     uint64_t word = atomic_load_explicit(&pool.phase, memory_order_relaxed);
     publish(PHASE_OF(word) + 1, parts);

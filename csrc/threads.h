@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-enum { RG_MOST_THREADS = 1024 };
+enum { RG_MOST_THREADS = 1023 };
 
 /* How many parts pay for so much work, at least 1: a unit of work is an element read, changed and written (about a
  * quarter of a nanosecond). Depends on the amount and on the number of threads alone, so that a kernel that adds up
@@ -20,9 +20,12 @@ void rg_parallel_parts(rg_part *kernel, void *args, int parts);
 /* What comes between two phases, on whichever thread ended the first; the number of parts of the second, 0 after the last. */
 typedef int rg_next_phase(void *args);
 
-/* The same, phase by phase: each begins when all parts of the one before have ended. The first has `parts`, none has more
- * than `most`. */
+/* The same, phase by phase: each begins when all parts of the one before have ended. The first has `parts`. No more than
+ * `most` threads take part; a phase has no more parts than that, or 2, 4 or 8 times as many. */
 void rg_parallel_phases(rg_part *run, rg_next_phase *next, void *args, int parts, int most);
+
+/* Which of the threads of a parallel run this is, from 0; 0 outside of one. */
+int rg_thread(void);
 
 /* A kernel's work on elements (or rows, or blocks) begin..end-1, as part number `part` of those it was split into. */
 typedef void rg_range(void *args, int64_t begin, int64_t end, int part);

@@ -116,11 +116,15 @@ def test_what_c_does_not_run_is_said(caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 @pytest.mark.parametrize("slice_rows", [None, 16])
-def test_threads_split_the_batch(count: int, slice_rows: int | None, threads: Any) -> None:
+@pytest.mark.parametrize(("widths", "rows"), [((17, 64, 64, 6), 203), ((4, 16, 4), 60_007)])
+def test_threads_split_the_batch(
+    widths: tuple[int, ...], rows: int, count: int, slice_rows: int | None, threads: Any
+) -> None:
+    """A long one into more parts than threads: whoever is done with its own takes others."""
     runs = []
     for n in (1, count, count):
         threads(n)
-        step, x, y, model = training((17, 64, 64, 6), rows=203, optimizer="adam", slice_rows=slice_rows)
+        step, x, y, model = training(widths, rows, optimizer="adam", slice_rows=slice_rows)
         losses = [step(x, y).item() for _ in range(4)]
         runs.append((losses, [p.detach().numpy().copy() for p in model.parameters()]))
     np.testing.assert_allclose(runs[1][0], runs[0][0], rtol=1e-5)

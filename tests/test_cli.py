@@ -640,11 +640,14 @@ def test_an_environment_that_cannot_be_followed(variable, value, message):
 
 def test_control_c():
     process = command("train", "--epochs", 10**6, "--patience", 10**6, "--out", "m.safetensors")
-    for line in process.stdout:
-        if line.startswith("backend"):
-            break
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    try:
+        for line in process.stdout:
+            if line.startswith("backend"):
+                break
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert (process.returncode, err) == (130, "retrograd: interrupted\n")
     assert os.listdir() == []
 

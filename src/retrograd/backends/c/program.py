@@ -592,7 +592,7 @@ class Loaded:
 
     def threads(self) -> list[int]:
         """How many threads share the batch of each segment."""
-        return [lib.rg_program_parts(self._program, n) for n in range(self._segments)]
+        return [lib.rg_program_threads(self._program, n) for n in range(self._segments)]
 
     def run_steps(
         self, arrays: Arrays, order: np.ndarray | None, first: int, scalars: list[list[Any]], losses: np.ndarray
