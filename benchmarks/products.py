@@ -10,7 +10,7 @@ import argparse
 from itertools import product as pairs
 
 from .peers import limit_threads, processors
-from .timing import best_in_turn
+from .timing import best_in_turn, wait_for_idle_threads
 
 SQUARES = (1, 2, 3, 4, 8, 12, 16, 24, 32, 48, 64, 96, 100, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048)
 SHAPES = [
@@ -62,6 +62,7 @@ def main() -> None:
                 {"ours": lambda a=a, b=b: rg.kernels.matmul(a, b), "numpy": lambda a=a, b=b: np.matmul(a, b)},
                 options.rounds,
             )
+            wait_for_idle_threads()
             share = 2 * m * n * k / seconds["ours"] / peak.flops(options.dtype, options.threads)
             row += f"{seconds['ours'] * 1e6:8.1f}{seconds['numpy'] / seconds['ours']:7.2f}{share * 100:6.0f}"
         print(f"{f'{m}x{n}x{k}':18}{row}", flush=True)
