@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import retrograd as rg
@@ -67,6 +67,10 @@ def close(actual: np.ndarray | None, expected: np.ndarray | None, terms: int) ->
 
 @settings(max_examples=80)
 @given(SIZES, SIZES, SIZES, DTYPES, NAMES, st.booleans(), st.booleans(), st.booleans(), st.integers(1, 3))
+# one and two columns beyond whole vectors, of more rows than are worked out at a time
+@example(1300, 17, 127, np.float32, "tanh", True, False, False, 1)
+@example(40, 34, 300, np.float32, "gelu", False, True, True, 2)
+@example(530, 9, 300, np.float64, "relu", True, True, False, 1)
 def test_products_stay_within_their_operands(m, n, k, dtype, activation, at_end, x_turned, w_turned, threads):
     rng = np.random.default_rng(0)
     rg.set_num_threads(threads)
