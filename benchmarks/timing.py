@@ -11,7 +11,8 @@ TURN_SECONDS = 0.004
 """Short, so that among many turns some are left alone by the rest of the machine."""
 TURN_CALLS = 16
 LONGEST_TURN_SECONDS = 0.05
-"""But of so many calls, if they take no longer than that: the first ones after a wait find caches cold and threads asleep."""
+"""But of so many calls, if they take no longer than that: after a wait the first ones find caches cold and threads
+asleep."""
 
 LOOK_SECONDS = 0.01
 """Longer than a tick of the system's clock, at which it counts what threads on other cores used."""
@@ -24,8 +25,8 @@ def best_in_turn(functions: dict[str, Function], rounds: int = 50, before: dict[
     """Seconds a call of each function, by name: the best of `rounds` turns, taken one function after the other.
 
     A turn is as many calls as fit into about TURN_SECONDS, or TURN_CALLS where they fit into LONGEST_TURN_SECONDS, at
-    least one, after a call of the function's entry in `before`, if any, which does not count. Nor does the first call of
-    all, which may compile or allocate.
+    least one, after a call of the function's entry in `before`, if any, which does not count. Nor does the first call
+    of all, which may compile or allocate.
     """
 
     def prepare(name: str) -> None:
@@ -65,4 +66,5 @@ def _calls_in_a_turn(function: Function) -> int:
     calls = 1
     while (seconds := timeit(function, number=calls)) < TURN_SECONDS / 2:
         calls *= 2
-    return max(calls, min(TURN_CALLS, int(LONGEST_TURN_SECONDS / seconds * calls)))
+    fit = int(LONGEST_TURN_SECONDS / seconds * calls)
+    return max(calls, min(TURN_CALLS, fit))
