@@ -4,10 +4,9 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #ifdef __APPLE__
 #include <sys/sysctl.h>
-#else
-#include <unistd.h>
 #endif
 #ifdef __x86_64__
 #include <cpuid.h>
@@ -37,20 +36,42 @@ static int64_t read_size(const char *name) {
 #define L2_SIZE 0
 #endif
 
+#ifdef __x86_64__
 /* Zen 3 and 4, which make AVX-512's vectors by halves. */
 #define AMD_FAMILY_OF_HALVES 0x19
+/* From Zen on, and what describes its caches: cache number 3 is the third level. */
+#define AMD_FAMILY_OF_COMPLEXES 0x17
+#define AMD_CACHE 0x8000001D
+#define THIRD_LEVEL 3
 
-static int makes_halves(void) {
-#ifdef __x86_64__
+/* AMD's number for this design; 0 for a processor of others. */
+static unsigned amd_family(void) {
     unsigned model, vendor[3], rest;
     if (!__get_cpuid(0, &rest, &vendor[0], &vendor[2], &vendor[1]) || !__get_cpuid(1, &model, &rest, &rest, &rest))
         return 0;
-    const unsigned family = (model >> 8 & 15) + (model >> 20 & 255); /* the base family and the extended one */
-    return !memcmp(vendor, "AuthenticAMD", sizeof vendor) && family == AMD_FAMILY_OF_HALVES;
-#else
-    return 0;
-#endif
+    if (memcmp(vendor, "AuthenticAMD", sizeof vendor))
+        return 0;
+    return (model >> 8 & 15) + (model >> 20 & 255); /* the base family and the extended one */
 }
+
+/* How many of a machine's processors share a third level of cache with this one. */
+static long amd_complex(void) {
+    unsigned cache, rest;
+    if (!__get_cpuid_count(AMD_CACHE, THIRD_LEVEL, &cache, &rest, &rest, &rest) || (cache >> 5 & 7) != THIRD_LEVEL)
+        return 0;
+    return (cache >> 14 & 4095) + 1;
+}
+
+static void read_amd(void) {
+    const unsigned family = amd_family();
+    if (family == AMD_FAMILY_OF_HALVES)
+        rg_core.unit_bytes = 32;
+    if (family >= AMD_FAMILY_OF_COMPLEXES)
+        rg_core.near = sysconf(_SC_NPROCESSORS_CONF) <= amd_complex();
+}
+#else
+static void read_amd(void) {}
+#endif
 
 __attribute__((constructor)) static void read_sizes(void) {
     const int64_t l1 = L1_SIZE, ways = L1_WAYS, l2 = L2_SIZE;
@@ -61,8 +82,7 @@ __attribute__((constructor)) static void read_sizes(void) {
     }
     if (l2 >= 1 << 18)
         rg_core.l2 = l2 < MOST_L2 ? l2 : MOST_L2;
-    if (makes_halves())
-        rg_core.unit_bytes = 32;
+    read_amd();
 }
 
 const char *rg_cache_words(void) {

@@ -1,6 +1,7 @@
 /* Loading programs and running them: see program.h. */
 #include "blocks.h"
 #include "call.h"
+#include "core.h"
 #include "threads.h"
 
 #include <stdarg.h>
@@ -14,9 +15,10 @@
 /* Below this much work for each, in the units of rg_parts, threads that meet a few times a step do not pay. */
 #define WORK_PER_PART 8192
 /* Nor does a batch cut into parts with less work than meeting costs, and reading what other cores have changed: each
- * element summed over the batch, and the weight that it updates. Measured with two cores. */
-#define WORK_OF_MEETING 20000
+ * element summed over the batch, and the weight that it updates. Measured with two cores, Zen 5's where they are near. */
+#define WORK_OF_MEETING (rg_core.near ? 8000 : 20000)
 #define WORK_PER_SUM 3
+#define WORK_OF_SUMS(n) (WORK_PER_SUM * (n) / (rg_core.near ? 2 : 1))
 /* A thread's part of a batch is cut into so many where what that adds is little: a core that is slower, or busy with something
  * else for a while, then leaves some to the others. */
 #define PARTS_PER_THREAD 4
@@ -1014,11 +1016,11 @@ static int parts_of_batch(const rg_program *p, const segment *s, int threads) {
     int64_t sums = 0;
     for (const summed_output *sum = p->sums + s->first_sum, *end = sum + s->sum_count; sum < end; sum++)
         sums += sum->elements;
-    if (!s->rows || s->work < WORK_OF_MEETING + WORK_PER_SUM * sums)
+    if (!s->rows || s->work < WORK_OF_MEETING + WORK_OF_SUMS(sums))
         return 1;
     const int parts = (int)rg_smaller(paying_parts(s->work, threads), s->rows);
     const int64_t more = (int64_t)parts * PARTS_PER_THREAD;
-    const int pays = s->work / more >= WORK_TO_CUT * (WORK_OF_PART + WORK_PER_SUM * sums);
+    const int pays = s->work / more >= WORK_TO_CUT * (WORK_OF_PART + WORK_OF_SUMS(sums));
     return pays && parts == threads && parts > 1 && more <= RG_MOST_THREADS ? (int)more : parts;
 }
 
