@@ -7,6 +7,7 @@ import math
 import signal
 import threading
 import warnings
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -433,9 +434,7 @@ def test_run_is_the_eager_loop(
     options = dict(rows=rows, optimizer=optimizer, dropout=dropout, schedule=True)
     eager, compiled = regression(**options), regression(**options)
     rg.manual_seed(3)
-    batches = rg.data.batches(
-        eager.x, eager.y, batch_size=batch_size, shuffle=shuffle, seed=5, drop_last=drop_last
-    )
+    batches = rg.data.batches(eager.x, eager.y, batch_size=batch_size, shuffle=shuffle, seed=5, drop_last=drop_last)
     expected = [eager.step(x, y)[0].item() for _ in range(3) for x, y in batches]
     rg.manual_seed(3)
     step = rg.compile(compiled.step)
@@ -479,6 +478,36 @@ def test_run_refuses_what_does_not_fit() -> None:
         step.run(trainer.x, trainer.y, batch_size=0)
     with pytest.raises(ValueError, match="must return its loss first"):
         rg.compile(lambda x: x).run(trainer.x, batch_size=4)
+
+
+HOLDS: dict[str, Callable[[rg.Tensor], Callable[[], Any]]] = {
+    "nothing": lambda made: lambda: None,
+    "tensor": lambda made: made.item,
+    "array": lambda made: made.array.item,
+    "view of the array": lambda made: made.array.reshape(1).item,
+    "view": lambda made: made.reshape(1).item,
+    "buffer": lambda made: memoryview(made.array).tolist,
+    "weak reference": lambda made: (lambda kept: lambda: kept() and kept().item())(weakref.ref(made)),
+    "graph": lambda made: (made.requires_grad_() * 1.0).item,
+}
+"""Ways to hold what a step returned; each gives a function that reads it, or nothing."""
+
+
+@given(st.lists(st.sampled_from(sorted(HOLDS)), min_size=4, max_size=24), st.integers(0, 3), st.booleans())
+def test_a_result_that_anybody_holds_stays(backend: str, ways: list[str], kept: int, fresh: bool) -> None:
+    """A step returns a tensor of its own once more only where nobody can tell."""
+    w = rg.ones(2, requires_grad=True)
+    step = rg.compile(lambda x: (w * x).sum())
+    held: list[tuple[str, float, Callable[[], Any]]] = []
+    again = np.zeros(2, np.float32)
+    for n, way in enumerate(ways):
+        x = np.float32([n, 1]) if fresh else np.copyto(again, [n, 1]) or again
+        made = step(x)
+        assert (made.item(), made.requires_grad, made.grad, made.is_leaf) == (n + 1, False, None, True)
+        held = [*held[len(held) - kept :], (way, float(n + 1), HOLDS[way](made))] if kept else []
+        del made
+        for way_then, then, read in held:
+            assert read() in (None, then), way_then
 
 
 def test_a_step_inside_a_step_is_a_part_of_it(backend: str) -> None:

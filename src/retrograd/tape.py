@@ -34,16 +34,35 @@ class _ThreadState(threading.local):
         carrier: a run of forward mode that carries tangents along at once: what is to be recorded is offered to its
             carry(op, operands, attributes, results, residuals) first, which says whether that took its place; an op
             that has a rule for both at once, to run(op, operands, arrays, attributes) before it runs.
+        at_call: `recording`, or None while a step is traced: what each call of a compiled step looks at, in the threads
+            that are `unlike`. So set the two by record() and use().
     """
 
     recording = True
     kernels: Any = active
     carrier: Any = None
+    at_call: bool | None = True
+
+    def record(self, recording: bool) -> None:
+        self.recording = recording
+        self._note()
+
+    def use(self, kernels: Any) -> None:
+        self.kernels = kernels
+        self._note()
+
+    def _note(self) -> None:
+        self.at_call = self.recording if self.kernels is active else None
+        (unlike.discard if self.at_call else unlike.add)(threading.get_ident())
 
 
 state = _ThreadState()
 
-now: Callable[[], int] = itertools.count().__next__
+unlike: set[int] = set()
+"""The threads that do not record, or trace a step; a look at it takes less than one at the state."""
+
+counter = itertools.count()
+now: Callable[[], int] = counter.__next__
 """The place in the order of recording between what was recorded and what will be; no two calls return the same."""
 
 
@@ -177,12 +196,12 @@ class set_grad_enabled:
 
     def __enter__(self) -> None:
         self._previous.append(state.recording)
-        state.recording = self.mode
+        state.record(self.mode)
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        state.recording = self._previous.pop()
+        state.record(self._previous.pop())
 
     def __call__(self, function: F) -> F:
         @functools.wraps(function)

@@ -117,13 +117,13 @@ class Carrier(Recording):
         made: Any = (None,) * len(results)
         if tangents:
             saved = [(results[OUTPUT - i] if i < 0 else operands[i]).array for i in op.saves]  # type: ignore[union-attr]
-            state.recording = False
+            state.record(False)
             try:
                 made = _algebra.push(Passing(op, attributes, operands, saved, residuals, len(results)), tangents)
             except NotImplementedError:  # which is no matter where no output hangs on it
                 return False
             finally:
-                state.recording = True
+                state.record(True)
         self._mark_results(op, results, made if type(made) is tuple else (made,))
         return True
 

@@ -195,13 +195,13 @@ class Recording:
             self._run(function)
 
     def _run(self, function: Callable[[list[Tensor]], Any]) -> None:
-        state.recording = True
+        state.record(True)
         _running.inputs.append(self.inputs)
         try:
             self.value = function(self.inputs)
         finally:
             _running.inputs.pop()
-            state.recording = self._around
+            state.record(self._around)
 
     def differentiate(self, value: Any) -> None:
         """Say which part of what the function returned derivatives are taken of."""

@@ -5,13 +5,15 @@ A small network's program runs for less than a microsecond; each function and ea
 
 from __future__ import annotations
 
+import textwrap
+import types
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..kernels.spec import Array, revision
-from ..tape import state
+from ..tape import counter, state, unlike
 from ..tensor import Tensor
 
 if TYPE_CHECKING:
@@ -34,15 +36,28 @@ class Result:
 
 
 class _Values:
-    """What names in a generated text stand for: `of`, a plain dictionary, which Python reads globals from fastest."""
+    """What names in a generated text stand for: `of`, a plain dictionary, which Python reads globals from fastest, and
+    `cells`, whose names stand for what they hold."""
 
     def __init__(self, **of: Any) -> None:
         self.of = of
+        self.cells: dict[str, types.CellType] = {}
 
     def name(self, value: Any) -> str:
         """A name for another."""
-        self.of[key := f"_{len(self.of)}"] = value
+        if isinstance(value, types.CellType):
+            self.cells[key := f"cell_{len(self.cells)}"] = value
+        else:
+            self.of[key := f"_{len(self.of)}"] = value
         return key
+
+    def function(self, text: str) -> Any:
+        """The function `call` that the text defines, its free variables being the cells."""
+        around = "".join(f"    {key} = None\n" for key in self.cells)
+        exec(f"def around():\n{around}{textwrap.indent(text, '    ')}    return call\n", self.of)
+        code = self.of.pop("around")().__code__
+        cells = tuple(self.cells[key] for key in code.co_freevars)
+        return types.FunctionType(code, self.of, "call", None, cells)
 
 
 def builder(returned: Any, places: Sequence[Array | None]) -> Callable[[list[Array]], Any]:
@@ -71,27 +86,56 @@ def _expression(returned: Any, places: Sequence[Array | None], values: _Values) 
 
 _QUICK_CALL = """
 def call(args):
-    if len(args) != {count} or state.recording is not recording or not ({unchanged} or plan.valid()):
+    try:
+        if len(args) != {count} or {elsewhere} or not ({unchanged} or plan.valid()):
+            return MISSED
+    except (KeyError, NameError):
         return MISSED
     [{arguments}] = args
     {to_arrays}
-    acquire()
+    take_turn()
     try:
         inputs = plan.inputs
         if not ({same}):
             if not ({fitting}):
                 return MISSED
             inputs = plan.inputs = [{read}*inputs[{count}:]]
+        {run}
+    finally:
+        give_turn(None)
+    if (place := next(counter)) != plan.finished + 1:
+        plan.count_changes()
+    plan.finished = place
+    {show_gradients}
+    return made
+"""
+_RUN = """
         results = {results}
         plan.loaded.run(inputs, results, {scalars})
         made = {made}
-    finally:
-        release()
-    plan.finish()
-    return made
+"""
+_RUN_AGAIN = """
+        if plan.primed is not inputs and not plan.prime(inputs):
+            plan.loaded.run(inputs, places, plan.values)
+            made = {made}
+        {return_kept}
+        else:
+            plan.kept, plan.kept_before = plan.kept_before, plan.kept
+            if failed := plan.again():
+                raise plan.loaded.failure(failed)
+            made = {made}
+"""
+_RETURN_KEPT = """
+        elif (kept := plan.kept) and {free}:
+            plan.kept, plan.kept_before = plan.kept_before, kept
+            if failed := kept.again():
+                raise plan.loaded.failure(failed)
+            init(made := kept.tensor, kept.array)
 """
 _TO_ARRAY = """
-    if {a}.__class__ is not ndarray:
+    if type({a}) is Tensor:
+        {a} = {a}.array
+    elif type({a}) is not ndarray:
         if not isinstance({a}, Tensor):
             return MISSED
         {a} = {a}.array
@@ -105,15 +149,17 @@ def quick_call(plan: Plan, count: int) -> QuickCall:
     values = _Values(
         plan=plan,
         state=state,
-        recording=plan.recording,
+        unlike=unlike,
         revision=revision,
         ndarray=np.ndarray,
         Tensor=Tensor,
         MISSED=MISSED,
-        acquire=plan.lock.acquire,
-        release=plan.lock.release,
+        take_turn=plan.turn.take,
+        give_turn=plan.turn.give,
+        counter=counter,
         readable=plan.readable,
         written=plan.written,
+        init=Tensor.__init__,
         places=plan.places,
         result_arrays=plan.result_arrays,
     )
@@ -122,20 +168,29 @@ def quick_call(plan: Plan, count: int) -> QuickCall:
     forms = [(name(like.dtype), name(like.shape)) for like in plan.inputs[:count]]
     as_it_lies = "{a}.flags.carray and id({a}) not in written and id({a}.base) not in written"
     fitting = [
-        f"{a}.__class__ is ndarray and {a}.dtype == {dtype} and {a}.shape == {shape}"
+        f"type({a}) is ndarray and {a}.dtype == {dtype} and {a}.shape == {shape}"
         for a, (dtype, shape) in zip(names, forms, strict=True)
     ]
     text = _QUICK_CALL.format(
         count=count,
+        elsewhere="unlike and not state.at_call" if plan.recording else "state.at_call is not False",
         unchanged=" and ".join(plan.unchanged(name)),
         arguments=", ".join(names),
         to_arrays="".join(_TO_ARRAY.format(a=a) for a in names),
         same=" and ".join(f"{a} is inputs[{n}]" for n, a in enumerate(names)) or "True",
         fitting=" and ".join(fitting) or "True",
         read="".join(f"{a} if {as_it_lies.format(a=a)} else readable({a}), " for a in names),
-        results="places" if plan.copies else "result_arrays()",
-        scalars="plan.numbers()" if plan.calls_host else "plan.values",
-        made=_expression(plan.returned, plan.places, values),
+        run=_run(plan, values),
+        show_gradients="; ".join(plan.show_gradients(name)),
     )
-    exec(text, values.of)
-    return values.of.pop("call")  # type: ignore[no-any-return]
+    return values.function(text)  # type: ignore[no-any-return]
+
+
+def _run(plan: Plan, values: _Values) -> str:
+    """Python that runs the plan on `inputs` and makes of its results what the step returns, `made`."""
+    made = _expression(plan.returned, plan.places, values)
+    if plan.again is None:
+        results = "places" if plan.copies else "result_arrays()"
+        return _RUN.format(results=results, scalars="plan.numbers()" if plan.calls_host else "plan.values", made=made)
+    kept = _RETURN_KEPT.format(free=plan.kept.is_free(values.name, "kept")) if plan.kept else ""
+    return _RUN_AGAIN.format(made=made, return_kept=kept.strip())

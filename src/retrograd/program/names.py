@@ -47,9 +47,10 @@ class Names:
         return True
 
     def unchanged(self, name: Callable[[Any], str]) -> list[str]:
-        """Texts of Python, with names for values; where all are true, so is same()."""
-        places = [f"{name(place)}.get({key!r}) is {name(value)}" for place, key, value in self._in_places]
-        return places + [f"{name(cell)}.cell_contents is {name(value)}" for cell, value in self._in_cells]
+        """Texts of Python, with names for values, and for what cells hold; where all are true, so is same(). They raise
+        a KeyError or a NameError where a name has gone."""
+        places = [f"{name(place)}[{key!r}] is {name(value)}" for place, key, value in self._in_places]
+        return places + [f"{name(cell)} is {name(value)}" for cell, value in self._in_cells]
 
     def rebound(self) -> Iterator[tuple[str, Any, Any]]:
         """The names that stand for another number or text than at first, with the first one and that of now."""

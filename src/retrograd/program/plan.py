@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,7 +18,9 @@ from .containers import array_of, map_arrays
 from .ir import HELD, RESULT, TEMPORARY, Operand, Program, c_strides
 from .names import Names
 from .pieces import load
+from .returned import COUNTED, Again, Returned
 from .trace import Traced, Tracer, is_of_library, memory_of
+from .turn import Turn
 
 COPIED = 4096
 """A result of up to so many elements is made in one place, which the backend has to be told once, and copied."""
@@ -34,7 +35,7 @@ class Plan:
         returned: what the function returned, a Result in place of each tensor.
         gradients: the leaves whose grad the step sets, each with the tensor that holds it from step to step, or None.
         recording: whether operations were recorded where the function was called.
-        lock: held while the program runs: there is one arena and one place for results, and programs may share more.
+        turn: held while the program runs: there is one arena and one place for results, and programs may share more.
 
     Attributes:
         gradients: the leaves whose grad the step sets, each with that.
@@ -47,8 +48,27 @@ class Plan:
         lasting: whether a step leaves the gradients that it depends on as they are, so that another may follow.
         written: the ids of the arrays outside the step that its program changes.
         loaded: the program as the backend in force runs it.
+        again: one more step with the inputs and values that the loaded form was given last, its results in the places;
+            None where it has no such.
+        primed: those inputs, where the values are these; else None.
+        kept, kept_before: what the only result is made in in turn, where there is one and it is small; else None.
+        finished: the place in the order of recording where steps ended last.
         pace: seconds that a step took lately, where many ran in one call; infinite before.
     """
+
+    __slots__ = (
+        *("__dict__", "__weakref__"),
+        *("again", "finished", "inputs", "kept", "kept_before", "primed", "revision", "values"),  # what each call reads
+    )
+
+    inputs: list[Array]
+    finished: int
+    primed: list[Array] | None
+    again: Again | None
+    kept: Returned | None
+    kept_before: Returned | None
+    values: list[Any]
+    revision: int
 
     def __init__(
         self,
@@ -57,14 +77,14 @@ class Plan:
         returned: Any,
         gradients: list[tuple[Tensor, Tensor | None]],
         recording: bool,
-        lock: threading.Lock,
+        turn: Turn,
     ) -> None:
         self.program = program
         self.returned = returned
         self.gradients = gradients
         self.recording = recording
-        self.lock = lock
-        self.inputs: list[Array] = []
+        self.turn = turn
+        self.inputs = []
         self._guards = tracer.guards
         self._names = Names(tracer.functions, is_of_library)
         self._reads = tracer.reads
@@ -81,7 +101,7 @@ class Plan:
         self.lasting = all(left.get(id(t), g) is g for t, g in self._entry_grads)
         self._looked_at = tracer.require_unchanged(self.written)
         self._versions = [t._version for t in leaves if id(t.array) in written or id(memory_of(t.array)) in written]
-        self._finished = -1
+        self.finished = -1
         self.pace = math.inf
         self.places = [np.empty(o.shape, o.dtype) if o.size <= COPIED else None for o in program.results]
         self.copies = all(p is not None for p in self.places)
@@ -98,6 +118,7 @@ class Plan:
             if not all(t.array is a for t, a in self._memory):
                 return False
             self.values = _numbers(self._reads)
+            self.primed = None
             self.revision = revision[0]
             if self._loaded_for != _loading():
                 self._load()
@@ -136,7 +157,23 @@ class Plan:
         self.loaded = load(self.program)
         self.program.threads = self.loaded.threads
         self.program.divided = self.loaded.reason
+        self.primed = None
+        self.again = None
+        self.kept = self.kept_before = None
+        if self.copies and not self.calls_host and hasattr(self.loaded, "repeating"):
+            self.again = self.loaded.repeating(self.places)
+            if isinstance(self.returned, Result) and COUNTED:
+                arrays = self.places[0].copy(), self.places[0].copy()  # type: ignore[union-attr]
+                self.kept, self.kept_before = (Returned(a, self.loaded.repeating([a])) for a in arrays)
         self._loaded_for = _loading()
+
+    def prime(self, inputs: list[Array]) -> bool:
+        """Give the loaded form inputs and values for again(), if it has that; whether it does."""
+        if self.again is None:
+            return False
+        self.loaded.prepare(inputs, self.values)
+        self.primed = inputs
+        return True
 
     def numbers(self) -> list[Any]:
         """The values of the program's scalars for the step to come; what Python has to do for it is done."""
@@ -146,8 +183,9 @@ class Plan:
 
     def run(self, inputs: list[Array]) -> Any:
         """One step; valid() must have held. Returns what the user's function does."""
-        with self.lock:
+        with self.turn:
             self.inputs, results = inputs, self.result_arrays()
+            self.primed = None
             self.loaded.run(inputs, results, self.numbers())
             made = self._build(results)
         self.finish()
@@ -162,13 +200,14 @@ class Plan:
 
     def run_into(self, inputs: list[Array], results: list[Array]) -> None:
         """One step, its results into the arrays given."""
-        with self.lock:
+        with self.turn:
+            self.primed = None
             self.loaded.run(inputs, results, self.numbers())
         self.finish()
 
     def run_many(self, arrays: list[Array], order: Array | None, first: int, losses: Array) -> None:
         """Steps on batches of rows, in one call of the backend: see Loaded.run_steps of the C backend."""
-        with self.lock:
+        with self.turn:
             numbers = [self.numbers() for _ in range(len(losses) if self._host_calls else 1)]
             self.loaded.run_steps(arrays, order, first, numbers, losses)
         self.finish()
@@ -181,12 +220,22 @@ class Plan:
         """After steps have run: count the changes of what they wrote, and show the gradients. What was changed before
         need not count again as long as nobody has recorded anything since."""
         place = now()
-        if place != self._finished + 1:
-            for version in self._versions:
-                version[0] += 1
-        self._finished = place
+        if place != self.finished + 1:
+            self.count_changes()
+        self.finished = place
         for leaf, gradient in self.gradients:
             leaf._grad = gradient
+
+    def count_changes(self) -> None:
+        """Count one more change of each array that the program writes."""
+        for version in self._versions:
+            version[0] += 1
+
+    def show_gradients(self, name: Callable[[Any], str]) -> list[str]:
+        """Python's statements, with names for values, that do so after a step for which valid() held."""
+        before = {id(leaf): gradient for leaf, gradient in self._entry_grads}
+        changed = (pair for pair in self.gradients if before.get(id(pair[0]), self) is not pair[1])
+        return [f"{name(leaf)}._grad = {name(gradient)}" for leaf, gradient in changed]
 
 
 def _loading() -> tuple[str, int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import sys
-import threading
 import types
 import warnings
 from collections.abc import Callable, Hashable, Sequence
@@ -30,8 +29,14 @@ from .plan import Plan, keep_gradients, place_results
 from .prune import prune
 from .tile import tile
 from .trace import Traced, Tracer, is_of_library
+from .turn import Turn
 
 PASSES = ("merge", "prune", "fuse", "tile", "advance", "plan_memory")
+
+
+def _missed(args: tuple[Any, ...]) -> Any:
+    """The quick call where there is none."""
+    return MISSED
 
 
 class CompiledStep:
@@ -61,13 +66,14 @@ class CompiledStep:
         self._latest: Any = None
         self._calls: dict[tuple[Plan, int], QuickCall] = {}
         # the plan of the latest call, if its arguments were all arrays, and the call
-        self._latest_call: tuple[Plan, QuickCall] | None = None
+        self._latest_plan: Plan | None = None
+        self._latest_call: QuickCall = _missed
         self._observers: Sequence[Observer] = observers
         self._observed: dict[Hashable, ObservedStep] = {}
         self._latest_observed: ObservedStep | None = None
         self._observed_calls = -1  # what `calls` was after the last one that was observed
         self._workspace: dict[Any, Any] = {}
-        self._lock = threading.Lock()
+        self._turn = Turn()
         self.calls = 0
         self.due: float = 0
         self.next_observer: Observer | None = None
@@ -106,15 +112,16 @@ class CompiledStep:
         return latest.program
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if not self._observers and not kwargs and (made := self._latest_call(args)) is not MISSED:
+            return made
         if state.kernels is not active:  # inside another step's trace: a part of that
             return self._function(*args, **kwargs)
         if self._observers:
             if self.calls >= self.due and (observer := self.next_observer or ask(self)) is not None:
                 return self._observed_call(observer, args, kwargs)
             self.calls += 1
-        latest = self._latest_call
-        if latest is not None and not kwargs and (made := latest[1](args)) is not MISSED:
-            return made
+            if not kwargs and (made := self._latest_call(args)) is not MISSED:
+                return made
         inputs: list[Array] = []
         plan = self.plan(args, kwargs, inputs)
         return plan.run(inputs)
@@ -124,8 +131,7 @@ class CompiledStep:
         if step is None or step.observer is not observer:
             step = self._latest_observed = self._observed_by(observer)
         observer.prepare()
-        latest = self._latest_call
-        plan = latest[0] if latest is not None and self.calls > self._observed_calls else None
+        plan = self._latest_plan if self.calls > self._observed_calls else None
         returned, reading = step.call_after(plan, args, kwargs)
         self.calls += 1
         self._observed_calls = self.calls
@@ -141,7 +147,7 @@ class CompiledStep:
             step = self._observed[observer.key] = ObservedStep(
                 self._function, self._passes, self._cache_size, self._slice_rows
             )
-            step._workspace, step._lock = self._workspace, self._lock
+            step._workspace, step._turn = self._workspace, self._turn
         step.observer = observer
         return step
 
@@ -157,7 +163,7 @@ class CompiledStep:
         inputs[:] = map(plan.readable, inputs)
         plan.inputs = inputs
         plain = not kwargs and all(isinstance(a, (Tensor, np.ndarray)) for a in args)
-        self._latest_call = (plan, self._quick(plan, len(args))) if plain else None
+        self._latest_plan, self._latest_call = (plan, self._quick(plan, len(args))) if plain else (None, _missed)
         return plan
 
     def _quick(self, plan: Plan, count: int) -> QuickCall:
@@ -168,10 +174,9 @@ class CompiledStep:
 
     def plan_of(self, arrays: list[Array]) -> Plan:
         """The plan for a call with these arrays."""
-        if self._latest_call is not None:
-            plan, _ = self._latest_call
-            if plan.recording is state.recording and plan.fits(arrays) and plan.valid():
-                return plan
+        plan = self._latest_plan
+        if plan is not None and plan.recording is state.recording and plan.fits(arrays) and plan.valid():
+            return plan
         return self.plan(tuple(map(Tensor, arrays)), {}, [])
 
     def run(
@@ -240,7 +245,8 @@ class CompiledStep:
             inputs.append(made.operand)
             return Tensor(made, isinstance(value, Tensor) and value.requires_grad)  # type: ignore[arg-type]
 
-        state.kernels, previous = tracer, state.kernels
+        previous = state.kernels
+        state.use(tracer)
         try:
             traced_args, traced_kwargs = map_arrays(traced, (args, kwargs))
             results: list[Operand] = []
@@ -254,7 +260,7 @@ class CompiledStep:
                 leaf._grad = grad
             raise
         finally:
-            state.kernels = previous
+            state.use(previous)
         for name, then, now in names.rebound():
             warnings.warn(
                 f"compile: {self.__name__} makes {name} {now!r}, which was {then!r}; Python runs while the step is "
@@ -275,7 +281,7 @@ class CompiledStep:
             advance(program)
         plan_memory(program, share="plan_memory" in self._passes)
         program.workspace = self._workspace
-        return Plan(tracer, program, returned, gradients, state.recording, self._lock)
+        return Plan(tracer, program, returned, gradients, state.recording, self._turn)
 
 
 class ObservedStep(CompiledStep):
@@ -289,7 +295,7 @@ class ObservedStep(CompiledStep):
         self._observers = ()
         self.observer = Observer()
         self._follows: Plan | None = None  # the plan whose gradients the latest call took, where they lie
-        self._call_after: QuickCall = lambda args: MISSED  # that call, of the other arguments
+        self._call_after: QuickCall = _missed  # that call, of the other arguments
 
     def call_after(self, plan: Plan | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A call after one that ran this plan, or None for what is not known. Where the latest call read the gradients
@@ -301,10 +307,10 @@ class ObservedStep(CompiledStep):
         given = self.observer.given()
         returned = self(*args, *given, **kwargs)
         self._follows = None
-        if self._latest_call is not None and plan is not None and plan.leaves(given):
-            own, _ = self._latest_call
-            if all(map(is_, own.inputs[len(args) :], given)):  # no copies
-                self._follows, self._call_after = plan, self._quick(own, len(args))
+        own = self._latest_plan
+        as_they_lie = own is not None and all(map(is_, own.inputs[len(args) :], given))
+        if own is not None and as_they_lie and plan is not None and plan.leaves(given):
+            self._follows, self._call_after = plan, self._quick(own, len(args))
         return returned
 
 

@@ -6,6 +6,7 @@ import math
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -547,6 +548,7 @@ class Loaded:
         self._scalars = bytearray(8 * max(1, len(program.scalars)))
         outputs, scalars = self._addresses + len(program.inputs), ffi.cast("rg_scalar *", pointer(self._scalars))
         self._step = ffi.new("rg_step *", [self._program, self._addresses, outputs, scalars])
+        self._kept: list[Any] = []  # what other steps point to
         self._spare = [np.empty(o.shape, o.dtype) for o in program.results]
         self._data = ffi.new("void *[]", max(1, len(program.inputs)))
         self._row_bytes = ffi.new("int64_t[]", max(1, len(program.inputs)))
@@ -560,18 +562,29 @@ class Loaded:
 
     def run(self, inputs: Arrays, results: Arrays, scalars: list[Any]) -> None:
         """One step: see Interpreter.run. The lists must not be changed afterwards."""
-        if inputs is not self._inputs:
-            self._place(0, inputs)
-            self._inputs = inputs
+        self.prepare(inputs, scalars)
         if results is not self._outputs:
             self._place(len(inputs), results)
             self._outputs = results
+        if failed := _run(self._step):
+            raise self.failure(failed)
+
+    def prepare(self, inputs: Arrays, scalars: list[Any]) -> None:
+        """What the next steps run with. The lists must not be changed afterwards."""
+        if inputs is not self._inputs:
+            self._place(0, inputs)
+            self._inputs = inputs
         if scalars is not self._packed:
             self._pack(self._scalars, 0, *scalars)
             self._packed = scalars
-        done = _run(self._step)
-        if done:
-            raise self._failure(done)
+
+    def repeating(self, results: Arrays) -> Callable[[], int]:
+        """One step of those to come, with what prepare() was given last, its results into these arrays. It returns 0,
+        or what failure() takes."""
+        addresses = ffi.new("void *[]", [pointer(r) for r in results] or [NULL])
+        step = ffi.new("rg_step *", [self._program, self._step.inputs, addresses, self._step.scalars])
+        self._kept.append((step, addresses, results))
+        return partial(_run, step)
 
     def _place(self, first: int, arrays: Arrays) -> None:
         """Has the step read or write the arrays, from its argument number `first` on."""
@@ -581,8 +594,9 @@ class Loaded:
                 self._addresses[n] = pointer(array)
                 known[n] = array
 
-    def _failure(self, done: int) -> Exception:
-        if done == -1:
+    def failure(self, failed: int) -> Exception:
+        """What a step that returned this raises."""
+        if failed == -1:
             return out_of_memory("a compiled step")
         fault = lib.rg_program_fault(self._program)
         return IndexError(
@@ -626,7 +640,7 @@ class Loaded:
         epoch.losses = ffi.cast("void *", pointer(losses))
         done = lib.rg_program_run_steps(self._program, epoch)
         if done in (-1, -3):
-            raise self._failure(done)
+            raise self.failure(done)
         if done < 0:
             shapes = ", ".join(str(a.shape) for a in arrays)
             raise ValueError(
