@@ -2,6 +2,7 @@
 #include "blocks.h"
 #include "call.h"
 #include "core.h"
+#include "crew.h"
 #include "threads.h"
 
 #include <stdarg.h>
@@ -24,6 +25,8 @@
 #define PARTS_PER_THREAD 4
 #define WORK_OF_PART 2000
 #define WORK_TO_CUT 32 /* times what one more part costs */
+/* Steps of less work are now and then tried on one thread: see crew.h. */
+#define WORK_TO_TRY (1 << 20)
 /* Threads run the whole program together, unless calls that only one of them would run take longer than this. */
 #define WORK_OF_ONE_THREAD 8192
 
@@ -31,6 +34,12 @@
 #define LARGEST ((int64_t)1 << 40)
 
 rg_prepare *rg_prepare_call[2];
+
+/* What of the weights a thread has packed last: parts of one batch, in one step, share it. */
+typedef struct {
+    const void *segment;
+    int64_t step;
+} packed_for;
 
 /* What a thread works with in the parts of the batch that it runs, and what a part has of its own: its sums. (Weights are
  * packed by each thread: that costs less than reading what another core has packed.) */
@@ -44,6 +53,7 @@ struct rg_workspace {
     own_memory *of; /* each thread, and each part */
     int count;
     int64_t version; /* moves when memory does */
+    int64_t steps;   /* of all programs, that were begun */
 };
 
 /* Where a call's address is found anew at each step. */
@@ -63,7 +73,7 @@ typedef struct {
     int64_t work;
     int parts;
     int64_t first_sum, sum_count;
-    int packs;
+    int packs; /* a call has weights packed, after a packed_for */
 } segment;
 
 /* What threads do in parts between two times that they meet. */
@@ -95,6 +105,8 @@ struct rg_program {
     int together;     /* all threads run the whole program; else each call has threads of its own */
     int threads; /* that are allowed */
     int crew;    /* those that have something to do */
+    rg_crew trial; /* whether they are worth it */
+    int64_t work;
     rg_workspace *workspace;
     int64_t version;     /* of the workspace, that the addresses are of */
     uintptr_t **at;      /* for each thread: where the operands are */
@@ -805,6 +817,7 @@ rg_program *rg_program_load(const rg_program_source *source, rg_workspace *works
         p->segment_count = source->segment_count;
         p->call_count = calls;
         p->bytes[SLICES] = source->slice_bytes;
+        p->bytes[PACKED] = CACHE_LINE; /* a packed_for */
         place_arguments(source, p);
         load_segments(&c, source, p);
     }
@@ -825,6 +838,7 @@ rg_program *rg_program_load(const rg_program_source *source, rg_workspace *works
                 p->bytes[SCRATCH] = call->scratch;
             s->packs |= call->before != NULL;
             s->work += call->work;
+            p->work += call->work;
             if (!s->rows && !call->shared)
                 of_one_thread += call->work;
         }
@@ -1042,6 +1056,7 @@ static int plan_threads(rg_program *p, int threads) {
     }
     const int crew = (int)rg_smaller(parts, threads);
     free_crew(p);
+    p->trial = rg_crew_new();
     p->threads = 0;
     p->at = zeroed(crew, sizeof *p->at);
     if (!p->at || make_room(p->workspace, crew, parts, p->bytes))
@@ -1084,17 +1099,26 @@ static uintptr_t sums_of(const rg_program *p, int64_t sum, int part) {
     return (uintptr_t)p->workspace->of[part].memory[SUMS_OF_PART] + (uintptr_t)p->sums[sum].place;
 }
 
-/* Part number `part` of the segment's rows, slice by slice. */
-static void run_part(const rg_program *p, const segment *s, int part, const rg_scalar *scalars) {
+static void pack_weights(const rg_program *p, const segment *s, const rg_frame *frame, int64_t step) {
+    packed_for *last = (packed_for *)frame->packed;
+    if (last->segment == s && last->step == step)
+        return;
+    for (const rg_call *call = p->calls + s->first, *end = call + s->count; call < end; call++)
+        if (call->before)
+            call->before(call, frame);
+    *last = (packed_for){s, step};
+}
+
+/* Part number `part` of the segment's rows, slice by slice; `step` is the workspace's number of the step. */
+static void run_part(const rg_program *p, const segment *s, int part, const rg_scalar *scalars, int64_t step) {
     const int thread = rg_thread();
     const int64_t begin = rg_cut(s->rows, part, s->parts), end = rg_cut(s->rows, part + 1, s->parts);
     const int64_t slices = rg_blocks(end - begin, s->slice_rows);
     rg_frame frame = frame_of(p, thread, scalars);
     for (int64_t sum = s->first_sum; sum < s->first_sum + s->sum_count; sum++)
         p->at[thread][p->sums[sum].operand] = sums_of(p, sum, part);
-    for (const rg_call *call = p->calls + s->first, *last = call + (s->packs ? s->count : 0); call < last; call++)
-        if (call->before)
-            call->before(call, &frame);
+    if (s->packs)
+        pack_weights(p, s, &frame, step);
     for (int64_t slice = 0; slice < slices; slice++) {
         frame.start = begin + rg_cut(end - begin, slice, slices);
         frame.rows = begin + rg_cut(end - begin, slice + 1, slices) - frame.start;
@@ -1134,12 +1158,13 @@ typedef struct {
     const segment *segment;
     const rg_call *call;
     const rg_scalar *scalars;
+    int64_t step;
 } run_args;
 
 static void part_alone(void *args, int part, int parts) {
     const run_args *o = args;
     (void)parts;
-    run_part(o->program, o->segment, part, o->scalars);
+    run_part(o->program, o->segment, part, o->scalars, o->step);
 }
 
 static void sums_alone(void *args, int part, int parts) {
@@ -1162,7 +1187,7 @@ static void shared_alone(void *args, int part, int parts) {
 
 /* One step, each segment and each call with threads of its own. */
 static void run_apart(rg_program *p, const rg_scalar *scalars) {
-    run_args args = {.program = p, .scalars = scalars};
+    run_args args = {.program = p, .scalars = scalars, .step = p->workspace->steps++};
     for (int64_t i = 0; i < p->segment_count; i++) {
         const segment *s = args.segment = &p->segments[i];
         if (s->rows) {
@@ -1211,6 +1236,8 @@ typedef struct {
     const rg_epoch *epoch;    /* NULL for a single step */
     void **inputs;            /* of an epoch's step: in the data, or gathered */
     int64_t done;             /* steps */
+    int64_t until;            /* so many are done */
+    int64_t first;            /* the workspace's number of the first step */
     int64_t phase;
 } progress;
 
@@ -1263,7 +1290,7 @@ static int gathers_in_batch(const progress *o) {
 /* Makes an epoch's next step ready, but for what is gathered; 0 where there is none. */
 static int begin_step(progress *o) {
     const rg_epoch *e = o->epoch;
-    if (o->done == e->steps || (e->stop && *e->stop))
+    if (o->done == o->until || (e->stop && *e->stop))
         return 0;
     o->scalars = e->scalars + o->done * e->scalars_step;
     if (!e->order) {
@@ -1303,7 +1330,7 @@ static void run_phase(void *args, int part, int parts) {
     case BATCH:
         if (f->segment == p->segments && gathers_in_batch(o))
             gather(o, part, parts);
-        run_part(p, f->segment, part, o->scalars);
+        run_part(p, f->segment, part, o->scalars, o->first + o->done);
         break;
     case SUMS:
         add_sums(p, f->segment, f->call ? f->call->unit : SUM_UNIT, part, parts);
@@ -1340,8 +1367,34 @@ static int next_phase(void *args) {
     return reach_phase(o);
 }
 
-static void run_together(progress *o) {
-    rg_parallel_phases(run_phase, next_phase, o, reach_phase(o), o->program->crew);
+/* Runs the step that was begun, and of those to come as many as there are up to `until`; the whole crew or, for a trial,
+ * one thread. */
+static void run_together(progress *o, int crew) {
+    o->phase = 0;
+    rg_parallel_phases(run_phase, next_phase, o, reach_phase(o), crew);
+}
+
+/* The same for so many steps, some at a time, where threads are on trial; begins all but the first. */
+static void run_on_trial(progress *o, int64_t steps) {
+    rg_crew *const trial = &o->program->trial;
+    do {
+        const int64_t before = o->done;
+        o->until = before + rg_crew_begin(trial, steps - before);
+        run_together(o, trial->alone ? 1 : o->program->crew);
+        rg_crew_end(trial, o->done - before);
+        o->until = steps;
+    } while (!has_fault(o->program) && o->epoch && begin_step(o));
+}
+
+static void run_steps(progress *o, int64_t steps) {
+    rg_program *const p = o->program;
+    o->until = steps;
+    o->first = p->workspace->steps;
+    p->workspace->steps += steps;
+    if (p->crew > 1 && p->work < WORK_TO_TRY)
+        run_on_trial(o, steps);
+    else
+        run_together(o, p->crew);
 }
 
 int rg_program_run(const rg_step *step) {
@@ -1351,7 +1404,7 @@ int rg_program_run(const rg_step *step) {
     place_inputs(p, step->inputs, step->results);
     atomic_store_explicit(&p->alarm->raised, 0, memory_order_relaxed);
     if (p->together)
-        run_together(&(progress){.program = p, .scalars = step->scalars});
+        run_steps(&(progress){.program = p, .scalars = step->scalars}, 1);
     else
         run_apart(p, step->scalars);
     return has_fault(p) ? -3 : 0;
@@ -1360,10 +1413,11 @@ int rg_program_run(const rg_step *step) {
 static void gather_part(void *args, int part, int parts) { gather(args, part, parts); }
 
 static void run_epoch(progress *o) {
+    o->until = o->epoch->steps;
     if (!begin_step(o))
         return;
     if (o->program->together) {
-        run_together(o);
+        run_steps(o, o->epoch->steps);
         return;
     }
     do {

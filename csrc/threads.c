@@ -88,7 +88,7 @@ static inline void pause_briefly(void) {
 #endif
 }
 
-static int64_t now_ns(void) {
+int64_t rg_now_ns(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
@@ -200,7 +200,7 @@ static uint64_t next_for(int mine, uint64_t word) {
         pause_briefly();
         if (looks % LOOKS)
             continue;
-        const int64_t now = now_ns();
+        const int64_t now = rg_now_ns();
         if (!begun)
             begun = now;
         if (now - begun < LOOKING_NS)

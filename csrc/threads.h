@@ -24,6 +24,9 @@ typedef int rg_next_phase(void *args);
  * `most` threads take part; a phase has no more parts than that, or 2, 4 or 8 times as many. */
 void rg_parallel_phases(rg_part *run, rg_next_phase *next, void *args, int parts, int most);
 
+/* Nanoseconds, from some time in the past. */
+int64_t rg_now_ns(void);
+
 /* Which of the threads of a parallel run this is, from 0; 0 outside of one. */
 int rg_thread(void);
 

@@ -212,6 +212,21 @@ def test_many_steps_are_as_many_calls(count: int, shuffled: bool, widths: tuple[
         assert p.detach().numpy().tobytes() == q.detach().numpy().tobytes()
 
 
+@pytest.mark.parametrize("count", [2, 3])
+def test_steps_on_trial_give_the_same_bits(count: int, threads: Any) -> None:
+    """Now and then some steps are run by one thread alone: in calls of one step at other times than in long runs."""
+    threads(count)
+    batch, rows, epochs = 128, 224, 350
+    called, x, y, model = training((17, 64, 64, 6), rows)
+    run, _, _, same = training((17, 64, 64, 6), rows)
+    starts = range(0, rows, batch)
+    losses = [called(x[i : i + batch], y[i : i + batch]).item() for _ in range(epochs) for i in starts]
+    assert max(called.program.threads()) > 1
+    assert run.run(x, y, batch_size=batch, epochs=epochs).tolist() == losses
+    for p, q in zip(model.parameters(), same.parameters(), strict=True):
+        assert p.detach().numpy().tobytes() == q.detach().numpy().tobytes()
+
+
 def test_rows_that_are_not_there_are_refused() -> None:
     program = program_of(rows=10)
     loaded = Loaded(program)
