@@ -121,16 +121,17 @@ _RUN_AGAIN = """
         {return_kept}
         else:
             plan.kept, plan.kept_before = plan.kept_before, plan.kept
-            if failed := plan.again():
+            if failed := again(plan.step):
                 raise plan.loaded.failure(failed)
             made = {made}
 """
 _RETURN_KEPT = """
         elif (kept := plan.kept) and {free}:
             plan.kept, plan.kept_before = plan.kept_before, kept
-            if failed := kept.again():
+            if failed := again(kept.step):
                 raise plan.loaded.failure(failed)
-            init(made := kept.tensor, kept.array)
+            made = kept.tensor
+            {renew}
 """
 _TO_ARRAY = """
     if type({a}) is Tensor:
@@ -159,7 +160,6 @@ def quick_call(plan: Plan, count: int) -> QuickCall:
         counter=counter,
         readable=plan.readable,
         written=plan.written,
-        init=Tensor.__init__,
         places=plan.places,
         result_arrays=plan.result_arrays,
     )
@@ -189,8 +189,12 @@ def quick_call(plan: Plan, count: int) -> QuickCall:
 def _run(plan: Plan, values: _Values) -> str:
     """Python that runs the plan on `inputs` and makes of its results what the step returns, `made`."""
     made = _expression(plan.returned, plan.places, values)
-    if plan.again is None:
+    if plan.step is None:
         results = "places" if plan.copies else "result_arrays()"
         return _RUN.format(results=results, scalars="plan.numbers()" if plan.calls_host else "plan.values", made=made)
-    kept = _RETURN_KEPT.format(free=plan.kept.is_free(values.name, "kept")) if plan.kept else ""
-    return _RUN_AGAIN.format(made=made, return_kept=kept.strip())
+    values.of["again"] = plan.loaded.again
+    kept = ""
+    if plan.kept is not None:
+        free, renew = plan.kept.is_free(values.name, "kept"), plan.kept.renew(values.name, "made")
+        kept = _RETURN_KEPT.format(free=free, renew=renew).strip()
+    return _RUN_AGAIN.format(made=made, return_kept=kept)

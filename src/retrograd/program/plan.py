@@ -18,7 +18,7 @@ from .containers import array_of, map_arrays
 from .ir import HELD, RESULT, TEMPORARY, Operand, Program, c_strides
 from .names import Names
 from .pieces import load
-from .returned import COUNTED, Again, Returned
+from .returned import COUNTED, Returned
 from .trace import Traced, Tracer, is_of_library, memory_of
 from .turn import Turn
 
@@ -48,8 +48,8 @@ class Plan:
         lasting: whether a step leaves the gradients that it depends on as they are, so that another may follow.
         written: the ids of the arrays outside the step that its program changes.
         loaded: the program as the backend in force runs it.
-        again: one more step with the inputs and values that the loaded form was given last, its results in the places;
-            None where it has no such.
+        step: what the loaded form's again() takes to run once more, with the inputs and values that it was given last,
+            its results in the places; None where it has no such.
         primed: those inputs, where the values are these; else None.
         kept, kept_before: what the only result is made in in turn, where there is one and it is small; else None.
         finished: the place in the order of recording where steps ended last.
@@ -58,13 +58,13 @@ class Plan:
 
     __slots__ = (
         *("__dict__", "__weakref__"),
-        *("again", "finished", "inputs", "kept", "kept_before", "primed", "revision", "values"),  # what each call reads
+        *("finished", "inputs", "kept", "kept_before", "primed", "revision", "step", "values"),  # what each call reads
     )
 
     inputs: list[Array]
     finished: int
     primed: list[Array] | None
-    again: Again | None
+    step: Any
     kept: Returned | None
     kept_before: Returned | None
     values: list[Any]
@@ -158,18 +158,18 @@ class Plan:
         self.program.threads = self.loaded.threads
         self.program.divided = self.loaded.reason
         self.primed = None
-        self.again = None
+        self.step = None
         self.kept = self.kept_before = None
-        if self.copies and not self.calls_host and hasattr(self.loaded, "repeating"):
-            self.again = self.loaded.repeating(self.places)
+        if self.copies and not self.calls_host and hasattr(self.loaded, "again"):
+            self.step = self.loaded.step_into(self.places)
             if isinstance(self.returned, Result) and COUNTED:
                 arrays = self.places[0].copy(), self.places[0].copy()  # type: ignore[union-attr]
-                self.kept, self.kept_before = (Returned(a, self.loaded.repeating([a])) for a in arrays)
+                self.kept, self.kept_before = (Returned(a, self.loaded.step_into([a])) for a in arrays)
         self._loaded_for = _loading()
 
     def prime(self, inputs: list[Array]) -> bool:
         """Give the loaded form inputs and values for again(), if it has that; whether it does."""
-        if self.again is None:
+        if self.step is None:
             return False
         self.loaded.prepare(inputs, self.values)
         self.primed = inputs

@@ -18,25 +18,20 @@ from ..tensor import Tensor
 COUNTED = sys.implementation.name == "cpython" and getattr(sys, "_is_gil_enabled", lambda: True)()
 """Whether this Python counts references, at once and for all threads."""
 
-Again = Callable[[], int]
-"""One more step; it returns 0, or what failed."""
-
-
 class Returned:
     """One of the two.
 
     Args:
         array: where the result is made.
-        again: the step that makes it there.
-
+        step: what makes it there (see Loaded.step_into of the C backend).
     """
 
-    __slots__ = ("again", "array", "tensor")
+    __slots__ = ("array", "step", "tensor")
 
-    def __init__(self, array: Array, again: Again) -> None:
+    def __init__(self, array: Array, step: Any) -> None:
         self.array = array
         self.tensor = Tensor(array)
-        self.again = again
+        self.step = step
 
     def is_free(self, name: Callable[[Any], str], one: str) -> str:
         """Python, with names for values, that says whether nobody else holds tensor or array of `one` of these; this
@@ -45,3 +40,11 @@ class Returned:
         of_tensor, of_array = sys.getrefcount(self.tensor), sys.getrefcount(self.array)
         same = f"{count}({one}.tensor) == {of_tensor} and {count}({one}.array) == {of_array}"
         return f"{same} and not {weak}({one}.tensor)"
+
+    def renew(self, name: Callable[[Any], str], tensor: str) -> str:
+        """Python, with names for values, that makes such a `tensor`, which nobody else holds, as this one is, which is
+        new; but for the count of its changes."""
+        fresh = {slot: getattr(self.tensor, slot) for slot in Tensor.__slots__}
+        for slot in ("__weakref__", "_version", "array"):
+            del fresh[slot]
+        return "; ".join(f"{tensor}.{slot} = {name(value)}" for slot, value in fresh.items())

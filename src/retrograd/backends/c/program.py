@@ -6,7 +6,6 @@ import math
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -512,18 +511,21 @@ class Source:
         to.summed = view.summed
 
 
-_run = lib.rg_program_run
-
-
 class Loaded:
     """A program that C runs, one call at a time.
 
     Args:
         program: after its passes (a retrograd.program.Program).
 
+    Attributes:
+        again: runs a step, one that step_into() made, with what prepare() was given last; returns 0, or what failure()
+            takes.
+
     Raises:
         Unsupported: the program has a call that C does not run.
     """
+
+    again = staticmethod(lib.rg_program_run)
 
     def __init__(self, program: Any) -> None:
         source = Source(program)
@@ -566,7 +568,7 @@ class Loaded:
         if results is not self._outputs:
             self._place(len(inputs), results)
             self._outputs = results
-        if failed := _run(self._step):
+        if failed := self.again(self._step):
             raise self.failure(failed)
 
     def prepare(self, inputs: Arrays, scalars: list[Any]) -> None:
@@ -578,13 +580,12 @@ class Loaded:
             self._pack(self._scalars, 0, *scalars)
             self._packed = scalars
 
-    def repeating(self, results: Arrays) -> Callable[[], int]:
-        """One step of those to come, with what prepare() was given last, its results into these arrays. It returns 0,
-        or what failure() takes."""
+    def step_into(self, results: Arrays) -> Any:
+        """What again() takes for a step with its results into these arrays; to be kept no longer than this object."""
         addresses = ffi.new("void *[]", [pointer(r) for r in results] or [NULL])
         step = ffi.new("rg_step *", [self._program, self._step.inputs, addresses, self._step.scalars])
         self._kept.append((step, addresses, results))
-        return partial(_run, step)
+        return step
 
     def _place(self, first: int, arrays: Arrays) -> None:
         """Has the step read or write the arrays, from its argument number `first` on."""
