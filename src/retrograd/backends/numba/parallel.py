@@ -7,7 +7,10 @@ after it took five times as long as with none); its workqueue layer allows one c
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -21,8 +24,13 @@ CHEAP = 1 << 19
 COSTLY = 1 << 17
 """The same for cores that take an exponential, or as much work, an element."""
 
+_processor = ctypes.CDLL(None).sched_getcpu if sys.platform == "linux" else None
+"""Which processor the calling thread is on."""
+
 _count = 1
 _pool: ThreadPoolExecutor | None = None
+_native_ids: list[int] = []
+"""The pool's threads, as the system knows them."""
 
 
 def set_num_threads(n: int) -> None:
@@ -39,8 +47,8 @@ def get_num_threads() -> int:
 
 
 def _forget_pool() -> None:
-    global _pool
-    _pool = None
+    global _pool, _native_ids
+    _pool, _native_ids = None, []
 
 
 # a forked child has the pool, but not its threads
@@ -67,13 +75,37 @@ def run(core: Callable[..., None], grain: int, arrays: Sequence[Array | None], *
 
 def together(core: Callable[..., Any], calls: Sequence[tuple[Any, ...]]) -> list[Any]:
     """What core(*call) returns for each of the calls, each in a thread; no more of them than there are threads."""
-    pool = _threads()
-    others = [pool.submit(core, *call) for call in calls[1:]]
+    pool, allowed = _threads(), _keep_off_this_processor()
+    others = [pool.submit(_run_on, allowed, core, call) for call in calls[1:]]
     return [core(*calls[0]), *(other.result() for other in others)]
+
+
+def _keep_off_this_processor() -> set[int] | None:
+    """A thread that is woken may be put on the processor of the one that woke it, and wait there for milliseconds: keep
+    the pool's threads off it; returns where they may go on, None for where they are."""
+    if _processor is None or not _native_ids:
+        return None
+    allowed = os.sched_getaffinity(0)
+    others = allowed - {_processor()}
+    if not others:
+        return None
+    try:
+        for thread in _native_ids:
+            os.sched_setaffinity(thread, others)
+    except OSError:  # which a sandbox may not allow
+        return None
+    return allowed
+
+
+def _run_on(processors: set[int] | None, core: Callable[..., Any], call: tuple[Any, ...]) -> Any:
+    if processors is not None:
+        os.sched_setaffinity(0, processors)
+    return core(*call)
 
 
 def _threads() -> ThreadPoolExecutor:
     global _pool
     if _pool is None:
-        _pool = ThreadPoolExecutor(_count, thread_name_prefix="retrograd-numba")
+        native_ids = _native_ids
+        _pool = ThreadPoolExecutor(_count, "retrograd-numba", lambda: native_ids.append(threading.get_native_id()))
     return _pool
