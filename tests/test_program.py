@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 import signal
 import threading
 import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,10 @@ from hypothesis import strategies as st
 import retrograd as rg
 import retrograd.nn.functional as F
 from retrograd import nn, optim
+from retrograd.autograd.batching import rows_at_once
+from retrograd.kernels.spec import active
 from retrograd.program import PASSES, TraceError
+from retrograd.tape import state
 
 ACTIVATIONS = (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Softplus, nn.Identity)
 
@@ -514,6 +518,47 @@ def test_a_step_inside_a_step_is_a_part_of_it(backend: str) -> None:
     inner = rg.compile(lambda x: x * 2.0)
     outer = rg.compile(lambda x: inner(x) + inner(x[::2]).sum())
     np.testing.assert_array_equal(outer(rg.ones(4)), np.full(4, 6.0))
+
+
+@pytest.mark.parametrize("around", [rg.detect_anomaly, lambda: rows_at_once(2), lambda: no_grad_elsewhere()])
+def test_a_step_is_python_where_kernels_are_others(backend: str, around: Callable[[], Any]) -> None:
+    """Its calls must come to whoever looks at them there, also where a program is ready; what other threads do is no
+    matter."""
+    w, x = rg.ones(2, requires_grad=True), rg.ones(2)
+    runs: list[int] = []
+
+    @rg.compile
+    def step(x: rg.Tensor) -> rg.Tensor:
+        runs.append(len(runs))
+        return (w * x).sum()
+
+    for _ in range(3):
+        step(x)
+    traced = len(runs)
+    with around():
+        others = state.kernels is not active
+        assert step(x).item() == 2.0
+        assert len(runs) == traced + others
+    step(x)
+    assert len(runs) == traced + others
+
+
+@contextlib.contextmanager
+def no_grad_elsewhere() -> Iterator[None]:
+    """Another thread records nothing meanwhile."""
+    inside, over = threading.Event(), threading.Event()
+
+    def work() -> None:
+        with rg.no_grad():
+            inside.set()
+            over.wait()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    inside.wait()
+    yield
+    over.set()
+    thread.join()
 
 
 def test_several_threads_may_call_one_step(backend: str) -> None:

@@ -46,13 +46,13 @@ class detect_anomaly:
 
     def __enter__(self) -> detect_anomaly:
         self._previous.append(state.kernels)
-        state.kernels = _Watch(state.kernels, self._infinite)
+        state.use(_Watch(state.kernels, self._infinite))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        state.kernels = self._previous.pop()
+        state.use(self._previous.pop())
 
 
 class _Watch:

@@ -327,8 +327,9 @@ _RULES: dict[str, Callable[[Rows, str, dict[str, Any]], Any]] = {
 def rows_at_once(count: int) -> Iterator[Rows]:
     """A block in which kernels run on this many rows."""
     previous = state.kernels
-    table = state.kernels = Rows(count)
+    table = Rows(count)
+    state.use(table)
     try:
         yield table
     finally:
-        state.kernels = previous
+        state.use(previous)

@@ -74,12 +74,13 @@ class _Run:
     def __init__(self, call: Callable[[Sequence[Tensor]], Any], inputs: Sequence[Tensor], kernels: Any) -> None:
         self.inputs = [fresh(x) if x.requires_grad else x for x in inputs]
         self.since = now()
-        state.kernels, previous = kernels, state.kernels
+        previous = state.kernels
+        state.use(kernels)
         try:
             with enable_grad(), carried_by(None):
                 self.value = call(self.inputs)
         finally:
-            state.kernels = previous
+            state.use(previous)
         self.outputs = flat(self.value)
 
     def places(self) -> list[Place]:

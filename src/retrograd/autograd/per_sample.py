@@ -113,7 +113,8 @@ class _Run:
         self.function, self.inputs, self.rowwise, self.by, self.others = function, inputs, rowwise, by, others
         state.kernels.hold(inputs)
         count = next(len(x.array) for x, row in zip(inputs, rowwise, strict=True) if row)
-        previous, state.kernels = state.kernels, kernels
+        previous = state.kernels
+        state.use(kernels)
         try:
             with rows_at_once(count) as table, carried_by(None):
                 self.stand_ins = [self._stand_in(i) for i in range(len(inputs))]
@@ -124,7 +125,7 @@ class _Run:
                 found = _gradients(self.value, [places[i] for i in by], self.since, create_graph=False)
                 self.results = [self._whole(table, i, g) for i, g in zip(by, found, strict=True)]
         finally:
-            state.kernels = previous
+            state.use(previous)
 
     def _stand_in(self, i: int) -> Tensor:
         x = self.inputs[i]

@@ -18,6 +18,7 @@ from ..tensor import Tensor
 COUNTED = sys.implementation.name == "cpython" and getattr(sys, "_is_gil_enabled", lambda: True)()
 """Whether this Python counts references, at once and for all threads."""
 
+
 class Returned:
     """One of the two.
 
