@@ -16,6 +16,7 @@ import itertools
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Sequence
+from threading import get_ident
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -34,32 +35,42 @@ class _ThreadState(threading.local):
         carrier: a run of forward mode that carries tangents along at once: what is to be recorded is offered to its
             carry(op, operands, attributes, results, residuals) first, which says whether that took its place; an op
             that has a rule for both at once, to run(op, operands, arrays, attributes) before it runs.
-        at_call: `recording`, or None while a step is traced: what each call of a compiled step looks at, in the threads
-            that are `unlike`. So set the two by record() and use().
+
+    The first two are set by set_recording() and set_kernels() alone.
     """
 
-    recording = True
-    kernels: Any = active
-    carrier: Any = None
-    at_call: bool | None = True
+    recording: bool
+    kernels: Any
+    carrier: Any
 
-    def record(self, recording: bool) -> None:
-        self.recording = recording
-        self._note()
-
-    def use(self, kernels: Any) -> None:
-        self.kernels = kernels
-        self._note()
-
-    def _note(self) -> None:
-        self.at_call = self.recording if self.kernels is active else None
-        (unlike.discard if self.at_call else unlike.add)(threading.get_ident())
+    def __init__(self) -> None:
+        self.recording = True
+        self.kernels = active
+        self.carrier = None
 
 
 state = _ThreadState()
 
-unlike: set[int] = set()
-"""The threads that do not record, or trace a step; a look at it takes less than one at the state."""
+unlike: dict[int, bool] = {}
+"""The threads that do not record, or whose kernels are not those of the backend in force; of each whether its kernels
+are. Compiled steps look at it: at each call that takes less than a look at the state."""
+
+
+def set_recording(recording: bool) -> None:
+    """Have this thread's ops go on the tape, or not."""
+    own = state.__dict__  # a look at it takes as long as one at an attribute
+    own["recording"] = recording
+    if recording and own["kernels"] is active:
+        unlike.pop(get_ident(), None)
+    else:
+        unlike[get_ident()] = own["kernels"] is active
+
+
+def set_kernels(kernels: Any) -> None:
+    """Have this thread's ops call this table."""
+    state.kernels = kernels
+    set_recording(state.recording)
+
 
 counter = itertools.count()
 now: Callable[[], int] = counter.__next__
@@ -196,12 +207,12 @@ class set_grad_enabled:
 
     def __enter__(self) -> None:
         self._previous.append(state.recording)
-        state.record(self.mode)
+        set_recording(self.mode)
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        state.record(self._previous.pop())
+        set_recording(self._previous.pop())
 
     def __call__(self, function: F) -> F:
         @functools.wraps(function)

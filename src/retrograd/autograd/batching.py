@@ -16,7 +16,7 @@ import numpy as np
 
 from ..kernels import activation, elementary, elementwise
 from ..kernels.spec import TABLE, Array, Composed
-from ..tape import Cotangents, state
+from ..tape import Cotangents, set_kernels, state
 from ..tensor import ArrayCotangents
 
 
@@ -328,8 +328,8 @@ def rows_at_once(count: int) -> Iterator[Rows]:
     """A block in which kernels run on this many rows."""
     previous = state.kernels
     table = Rows(count)
-    state.use(table)
+    set_kernels(table)
     try:
         yield table
     finally:
-        state.use(previous)
+        set_kernels(previous)

@@ -6,6 +6,7 @@ A small network's program runs for less than a microsecond; each function and ea
 from __future__ import annotations
 
 import textwrap
+import threading
 import types
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..kernels.spec import Array, revision
-from ..tape import counter, state, unlike
+from ..tape import counter, unlike
 from ..tensor import Tensor
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def _expression(returned: Any, places: Sequence[Array | None], values: _Values) 
 _QUICK_CALL = """
 def call(args):
     try:
-        if len(args) != {count} or {elsewhere} or not ({unchanged} or plan.valid()):
+        if len(args) != {count} or {unlike} or not ({unchanged} or plan.valid()):
             return MISSED
     except (KeyError, NameError):
         return MISSED
@@ -149,7 +150,7 @@ def quick_call(plan: Plan, count: int) -> QuickCall:
     them, and returns MISSED where it is not."""
     values = _Values(
         plan=plan,
-        state=state,
+        get_ident=threading.get_ident,
         unlike=unlike,
         revision=revision,
         ndarray=np.ndarray,
@@ -173,7 +174,7 @@ def quick_call(plan: Plan, count: int) -> QuickCall:
     ]
     text = _QUICK_CALL.format(
         count=count,
-        elsewhere="unlike and not state.at_call" if plan.recording else "state.at_call is not False",
+        unlike="unlike and get_ident() in unlike" if plan.recording else "not unlike.get(get_ident())",
         unchanged=" and ".join(plan.unchanged(name)),
         arguments=", ".join(names),
         to_arrays="".join(_TO_ARRAY.format(a=a) for a in names),

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..kernels.spec import Array, active
-from ..tape import state
+from ..tape import set_kernels, state
 from ..tensor import Tensor
 from .advance import advance
 from .call import MISSED, QuickCall, quick_call
@@ -246,7 +246,7 @@ class CompiledStep:
             return Tensor(made, isinstance(value, Tensor) and value.requires_grad)  # type: ignore[arg-type]
 
         previous = state.kernels
-        state.use(tracer)
+        set_kernels(tracer)
         try:
             traced_args, traced_kwargs = map_arrays(traced, (args, kwargs))
             results: list[Operand] = []
@@ -260,7 +260,7 @@ class CompiledStep:
                 leaf._grad = grad
             raise
         finally:
-            state.use(previous)
+            set_kernels(previous)
         for name, then, now in names.rebound():
             warnings.warn(
                 f"compile: {self.__name__} makes {name} {now!r}, which was {then!r}; Python runs while the step is "
