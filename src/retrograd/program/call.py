@@ -6,15 +6,14 @@ A small network's program runs for less than a microsecond; each function and ea
 from __future__ import annotations
 
 import textwrap
-import threading
 import types
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..kernels.spec import Array, revision
-from ..tape import counter, unlike
+from ..kernels.spec import Array, active, revision
+from ..tape import counter, state
 from ..tensor import Tensor
 
 if TYPE_CHECKING:
@@ -103,7 +102,7 @@ def call(args):
             inputs = plan.inputs = [{read}*inputs[{count}:]]
         {run}
     finally:
-        give_turn(None)
+        give_turn()
     if (place := next(counter)) != plan.finished + 1:
         plan.count_changes()
     plan.finished = place
@@ -150,14 +149,14 @@ def quick_call(plan: Plan, count: int) -> QuickCall:
     them, and returns MISSED where it is not."""
     values = _Values(
         plan=plan,
-        get_ident=threading.get_ident,
-        unlike=unlike,
+        state=state,
+        active=active,
         revision=revision,
         ndarray=np.ndarray,
         Tensor=Tensor,
         MISSED=MISSED,
-        take_turn=plan.turn.take,
-        give_turn=plan.turn.give,
+        take_turn=plan.turn.acquire,
+        give_turn=plan.turn.release,
         counter=counter,
         readable=plan.readable,
         written=plan.written,
@@ -174,7 +173,7 @@ def quick_call(plan: Plan, count: int) -> QuickCall:
     ]
     text = _QUICK_CALL.format(
         count=count,
-        unlike="unlike and get_ident() in unlike" if plan.recording else "not unlike.get(get_ident())",
+        unlike=f"state.recording is not {plan.recording} or state.kernels is not active",
         unchanged=" and ".join(plan.unchanged(name)),
         arguments=", ".join(names),
         to_arrays="".join(_TO_ARRAY.format(a=a) for a in names),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,9 +19,8 @@ from .containers import array_of, map_arrays
 from .ir import HELD, RESULT, TEMPORARY, Operand, Program, c_strides
 from .names import Names
 from .pieces import load
-from .returned import COUNTED, Returned
+from .returned import Returned
 from .trace import Traced, Tracer, is_of_library, memory_of
-from .turn import Turn
 
 COPIED = 4096
 """A result of up to so many elements is made in one place, which the backend has to be told once, and copied."""
@@ -77,7 +77,7 @@ class Plan:
         returned: Any,
         gradients: list[tuple[Tensor, Tensor | None]],
         recording: bool,
-        turn: Turn,
+        turn: threading.Lock,
     ) -> None:
         self.program = program
         self.returned = returned
@@ -160,11 +160,6 @@ class Plan:
         self.primed = None
         self.step = None
         self.kept = self.kept_before = None
-        if self.copies and not self.calls_host and hasattr(self.loaded, "again"):
-            self.step = self.loaded.step_into(self.places)
-            if isinstance(self.returned, Result) and COUNTED:
-                arrays = self.places[0].copy(), self.places[0].copy()  # type: ignore[union-attr]
-                self.kept, self.kept_before = (Returned(a, self.loaded.step_into([a])) for a in arrays)
         self._loaded_for = _loading()
 
     def prime(self, inputs: list[Array]) -> bool:

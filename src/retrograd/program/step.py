@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+import threading
 import types
 import warnings
 from collections.abc import Callable, Hashable, Sequence
@@ -29,7 +30,6 @@ from .plan import Plan, keep_gradients, place_results
 from .prune import prune
 from .tile import tile
 from .trace import Traced, Tracer, is_of_library
-from .turn import Turn
 
 PASSES = ("merge", "prune", "fuse", "tile", "advance", "plan_memory")
 
@@ -73,7 +73,7 @@ class CompiledStep:
         self._latest_observed: ObservedStep | None = None
         self._observed_calls = -1  # what `calls` was after the last one that was observed
         self._workspace: dict[Any, Any] = {}
-        self._turn = Turn()
+        self._turn = threading.Lock()
         self.calls = 0
         self.due: float = 0
         self.next_observer: Observer | None = None
