@@ -1397,7 +1397,8 @@ static void run_steps(progress *o, int64_t steps) {
         run_together(o, p->crew);
 }
 
-int rg_program_run(const rg_step *step) {
+int64_t rg_program_run(void *of) {
+    const rg_step *step = of;
     rg_program *p = step->program;
     if (!is_ready(p))
         return -1;

@@ -178,9 +178,9 @@ typedef struct {
     int64_t instruction, index, size;
 } rg_fault;
 
-/* One step. A program runs on one thread at a time, with threads of its own. Returns 0; -1 where there is no memory for
- * more threads than before, -3 after a fault. */
-int rg_program_run(const rg_step *step);
+/* One step, of an rg_step. A program runs on one thread at a time, with threads of its own. Returns 0; -1 where there is
+ * no memory for more threads than before, -3 after a fault. */
+int64_t rg_program_run(void *step);
 
 /* Steps over the rows of data arrays, one for each input: row i of an input of step s is row order[s * batch + i] of its
  * data, or, without order, row first + s * batch + i. */

@@ -474,11 +474,12 @@ before = peak()
 step(large, large)
 print(peak() - before)
 step(small, small)
-loaded = step.plan((small, small), {}, []).loaded
+entry = step.plan((small, small), {}, []).entry(None)
+entry.read([small, small])
 allocations = ctypes.CDLL(None).allocations
 before = allocations()
 for _ in range(100):
-    lib.rg_program_run(loaded._step)
+    lib.rg_program_run(entry.struct)
 print(allocations() - before)
 """
 

@@ -499,7 +499,7 @@ HOLDS: dict[str, Callable[[rg.Tensor], Callable[[], Any]]] = {
 
 @given(st.lists(st.sampled_from(sorted(HOLDS)), min_size=4, max_size=24), st.integers(0, 3), st.booleans())
 def test_a_result_that_anybody_holds_stays(backend: str, ways: list[str], kept: int, fresh: bool) -> None:
-    """A step returns a tensor of its own once more only where nobody can tell."""
+    """What a step returned is left alone by the calls that follow."""
     w = rg.ones(2, requires_grad=True)
     step = rg.compile(lambda x: (w * x).sum())
     held: list[tuple[str, float, Callable[[], Any]]] = []

@@ -16,17 +16,19 @@ import itertools
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from threading import get_ident
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .kernels.spec import Array, active
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class _ThreadState(threading.local):
+class PythonThreadState(threading.local):
     """What each thread has of its own: a new thread starts with the values below.
+
+    Args:
+        active: the kernels in force.
 
     Attributes:
         recording: whether ops go on the tape.
@@ -35,42 +37,24 @@ class _ThreadState(threading.local):
         carrier: a run of forward mode that carries tangents along at once: what is to be recorded is offered to its
             carry(op, operands, attributes, results, residuals) first, which says whether that took its place; an op
             that has a rule for both at once, to run(op, operands, arrays, attributes) before it runs.
-
-    The first two are set by set_recording() and set_kernels() alone.
     """
 
-    recording: bool
-    kernels: Any
-    carrier: Any
+    recording = True
+    carrier: Any = None
 
-    def __init__(self) -> None:
-        self.recording = True
-        self.kernels = active
-        self.carrier = None
+    def __init__(self, active: Any) -> None:
+        self.kernels: Any = active
 
 
-state = _ThreadState()
+if TYPE_CHECKING:
+    ThreadState = PythonThreadState
+else:
+    try:
+        from ._speedups import ThreadState  # the same in C (csrc/python/thread_state.c): ops look at it several times
+    except ImportError:  # built without a C compiler
+        ThreadState = PythonThreadState
 
-unlike: dict[int, bool] = {}
-"""The threads that do not record, or whose kernels are not those of the backend in force; of each whether its kernels
-are. Compiled steps look at it: at each call that takes less than a look at the state."""
-
-
-def set_recording(recording: bool) -> None:
-    """Have this thread's ops go on the tape, or not."""
-    own = state.__dict__  # a look at it takes as long as one at an attribute
-    own["recording"] = recording
-    if recording and own["kernels"] is active:
-        unlike.pop(get_ident(), None)
-    else:
-        unlike[get_ident()] = own["kernels"] is active
-
-
-def set_kernels(kernels: Any) -> None:
-    """Have this thread's ops call this table."""
-    state.kernels = kernels
-    set_recording(state.recording)
-
+state = ThreadState(active)
 
 counter = itertools.count()
 now: Callable[[], int] = counter.__next__
@@ -207,12 +191,12 @@ class set_grad_enabled:
 
     def __enter__(self) -> None:
         self._previous.append(state.recording)
-        set_recording(self.mode)
+        state.recording = self.mode
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        set_recording(self._previous.pop())
+        state.recording = self._previous.pop()
 
     def __call__(self, function: F) -> F:
         @functools.wraps(function)

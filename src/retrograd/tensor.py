@@ -168,7 +168,7 @@ class Tensor:
 
     @property
     def grad(self) -> Tensor | None:
-        if state.kernels is not active and self._requires_grad and self.edge is None:
+        if state.kernels is not active and self.edge is None:  # also of a frozen one: optimizers look at all
             state.kernels.ask([self])
         return self._grad
 

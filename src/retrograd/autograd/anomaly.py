@@ -14,7 +14,7 @@ import numpy as np
 from ..nn.module import Module
 from ..ops.rule import Op
 from ..program.trace import user_line
-from ..tape import Cotangents, Node, set_kernels, state
+from ..tape import Cotangents, Node, state
 from ..tensor import Tensor
 from .graph import TensorTangents
 
@@ -46,13 +46,13 @@ class detect_anomaly:
 
     def __enter__(self) -> detect_anomaly:
         self._previous.append(state.kernels)
-        set_kernels(_Watch(state.kernels, self._infinite))
+        state.kernels = _Watch(state.kernels, self._infinite)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        set_kernels(self._previous.pop())
+        state.kernels = self._previous.pop()
 
 
 class _Watch:

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..kernels import activation, elementary, elementwise
 from ..kernels.spec import TABLE, Array, Composed
-from ..tape import Cotangents, set_kernels, state
+from ..tape import Cotangents, state
 from ..tensor import ArrayCotangents
 
 
@@ -328,8 +328,8 @@ def rows_at_once(count: int) -> Iterator[Rows]:
     """A block in which kernels run on this many rows."""
     previous = state.kernels
     table = Rows(count)
-    set_kernels(table)
+    state.kernels = table
     try:
         yield table
     finally:
-        set_kernels(previous)
+        state.kernels = previous

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..kernels.spec import Array, active
 from ..ops.rule import OUTPUT, Op
-from ..tape import now, set_recording, state
+from ..tape import now, state
 from ..tensor import Tensor
 from .graph import ArrayTangents, Carried, Passing, Place, place, reached
 from .recording import Recording, as_tensor, flat, is_differentiable, zeros_like
@@ -117,13 +117,13 @@ class Carrier(Recording):
         made: Any = (None,) * len(results)
         if tangents:
             saved = [(results[OUTPUT - i] if i < 0 else operands[i]).array for i in op.saves]  # type: ignore[union-attr]
-            set_recording(False)
+            state.recording = False
             try:
                 made = _algebra.push(Passing(op, attributes, operands, saved, residuals, len(results)), tangents)
             except NotImplementedError:  # which is no matter where no output hangs on it
                 return False
             finally:
-                set_recording(True)
+                state.recording = True
         self._mark_results(op, results, made if type(made) is tuple else (made,))
         return True
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..ops.rule import Op, hung
 from ..program.containers import map_arrays
-from ..tape import Node, carried_by, enable_grad, now, set_kernels, state
+from ..tape import Node, carried_by, enable_grad, now, state
 from ..tensor import Tensor
 from .function import filled
 from .graph import Place, Region, outside, place, push, tangents_of
@@ -75,12 +75,12 @@ class _Run:
         self.inputs = [fresh(x) if x.requires_grad else x for x in inputs]
         self.since = now()
         previous = state.kernels
-        set_kernels(kernels)
+        state.kernels = kernels
         try:
             with enable_grad(), carried_by(None):
                 self.value = call(self.inputs)
         finally:
-            set_kernels(previous)
+            state.kernels = previous
         self.outputs = flat(self.value)
 
     def places(self) -> list[Place]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..ops.rule import Op, hung
-from ..tape import Node, carried_by, enable_grad, now, set_kernels, state
+from ..tape import Node, carried_by, enable_grad, now, state
 from ..tensor import Tensor
 from .batching import RowArray, rows_at_once
 from .checkpoint import Recorder, Replay
@@ -114,7 +114,7 @@ class _Run:
         state.kernels.hold(inputs)
         count = next(len(x.array) for x, row in zip(inputs, rowwise, strict=True) if row)
         previous = state.kernels
-        set_kernels(kernels)
+        state.kernels = kernels
         try:
             with rows_at_once(count) as table, carried_by(None):
                 self.stand_ins = [self._stand_in(i) for i in range(len(inputs))]
@@ -125,7 +125,7 @@ class _Run:
                 found = _gradients(self.value, [places[i] for i in by], self.since, create_graph=False)
                 self.results = [self._whole(table, i, g) for i, g in zip(by, found, strict=True)]
         finally:
-            set_kernels(previous)
+            state.kernels = previous
 
     def _stand_in(self, i: int) -> Tensor:
         x = self.inputs[i]

@@ -11,7 +11,7 @@ import numpy as np
 from .. import dtypes
 from ..ops.rule import Op
 from ..program.containers import arrays_in, is_array, map_arrays
-from ..tape import Node, carried_by, now, set_grad_enabled, set_recording, state
+from ..tape import Node, carried_by, now, set_grad_enabled, state
 from ..tensor import Tensor
 from .graph import Place, Region, cut, place, push, push_once, tangents_of
 from .reverse import gradients
@@ -195,13 +195,13 @@ class Recording:
             self._run(function)
 
     def _run(self, function: Callable[[list[Tensor]], Any]) -> None:
-        set_recording(True)
+        state.recording = True
         _running.inputs.append(self.inputs)
         try:
             self.value = function(self.inputs)
         finally:
             _running.inputs.pop()
-            set_recording(self._around)
+            state.recording = self._around
 
     def differentiate(self, value: Any) -> None:
         """Say which part of what the function returned derivatives are taken of."""

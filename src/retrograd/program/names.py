@@ -24,6 +24,10 @@ class Names:
     Args:
         functions: those that a trace ran, functions or bound methods; what they call by name is looked into as well.
         skip: whether a function, by its code, is not to be looked into.
+
+    Attributes:
+        in_places: the dictionary, the key and the object of each that stands in one.
+        in_cells: the cell and the object of each variable of a function around.
     """
 
     def __init__(self, functions: Iterable[Callable[..., Any]], skip: Callable[[types.CodeType], bool]) -> None:
@@ -33,38 +37,35 @@ class Names:
         self._seen: set[tuple[types.CodeType, int]] = set()
         for function in functions:
             self._follow(function)
-        self._in_places = list(self._found.values())
-        self._in_cells = [cell for _, cell in self._cells.values()]
+        self.in_places = list(self._found.values())
+        self.in_cells = [cell for _, cell in self._cells.values()]
 
     def same(self) -> bool:
         """Whether each name stands for the same object, or an equal number or text."""
-        for place, name, value in self._in_places:
-            if place.get(name) is not value:
-                return self._equal()
-        for cell, value in self._in_cells:
-            if cell.cell_contents is not value:
-                return self._equal()
+        try:
+            for place, name, value in self.in_places:
+                if place[name] is not value:
+                    return self._equal()
+            for cell, value in self.in_cells:
+                if cell.cell_contents is not value:
+                    return self._equal()
+        except (KeyError, ValueError):  # it has been deleted
+            return False
         return True
-
-    def unchanged(self, name: Callable[[Any], str]) -> list[str]:
-        """Texts of Python, with names for values, and for what cells hold; where all are true, so is same(). They raise
-        a KeyError or a NameError where a name has gone."""
-        places = [f"{name(place)}[{key!r}] is {name(value)}" for place, key, value in self._in_places]
-        return places + [f"{name(cell)} is {name(value)}" for cell, value in self._in_cells]
 
     def rebound(self) -> Iterator[tuple[str, Any, Any]]:
         """The names that stand for another number or text than at first, with the first one and that of now."""
-        found = [(name, value, place.get(name)) for place, name, value in self._in_places]
+        found = [(name, value, place.get(name)) for place, name, value in self.in_places]
         found += [(name, value, cell.cell_contents) for name, (cell, value) in self._cells.values()]
         return (f for f in found if all(isinstance(v, _PLAIN) for v in f[1:]) and not _as_good(*f[1:]))
 
     def _equal(self) -> bool:
-        places = [(place, name, place.get(name)) for place, name, _ in self._in_places]
-        cells = [(cell, cell.cell_contents) for cell, _ in self._in_cells]
-        pairs = zip([*places, *cells], [*self._in_places, *self._in_cells], strict=True)
+        places = [(place, name, place[name]) for place, name, _ in self.in_places]
+        cells = [(cell, cell.cell_contents) for cell, _ in self.in_cells]
+        pairs = zip([*places, *cells], [*self.in_places, *self.in_cells], strict=True)
         if not all(_as_good(now[-1], then[-1]) for now, then in pairs):
             return False
-        self._in_places, self._in_cells = places, cells
+        self.in_places, self.in_cells = places, cells
         return True
 
     def _follow(self, function: Any) -> None:

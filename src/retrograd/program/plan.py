@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from types import CellType
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,16 +15,25 @@ from ..kernels.memory import aligned_zeros
 from ..kernels.spec import Array, revision
 from ..tape import now
 from ..tensor import Tensor
-from .call import Result, builder
 from .containers import array_of, map_arrays
 from .ir import HELD, RESULT, TEMPORARY, Operand, Program, c_strides
 from .names import Names
 from .pieces import load
-from .returned import Returned
+from .returned import Result, builder
 from .trace import Traced, Tracer, is_of_library, memory_of
 
 COPIED = 4096
 """A result of up to so many elements is made in one place, which the backend has to be told once, and copied."""
+
+
+class Guards(NamedTuple):
+    """What a plan depends on beside what is counted: a dictionary's keys and values, the contents of cells, the
+    gradients of leaves, and which leaves must have one."""
+
+    items: list[tuple[dict[str, Any], str, Any]]
+    cells: list[tuple[CellType, Any]]
+    gradients: list[tuple[Tensor, Tensor | None]]
+    there: list[Tensor]
 
 
 class Plan:
@@ -39,36 +49,19 @@ class Plan:
 
     Attributes:
         gradients: the leaves whose grad the step sets, each with that.
-        inputs: what the program ran on last; empty before.
         places: where a result is made that is copied, else None.
         copies: whether all results are.
+        build: makes what the function returned of the program's results.
         revision: of what is counted there, when the plan last looked at what the trace depended on.
         values: those of the program's scalars that Python does not work out for each step.
         calls_host: whether there are others.
         lasting: whether a step leaves the gradients that it depends on as they are, so that another may follow.
         written: the ids of the arrays outside the step that its program changes.
         loaded: the program as the backend in force runs it.
-        step: what the loaded form's again() takes to run once more, with the inputs and values that it was given last,
-            its results in the places; None where it has no such.
-        primed: those inputs, where the values are these; else None.
-        kept, kept_before: what the only result is made in in turn, where there is one and it is small; else None.
+        changes: how often what entry() prepares may have changed.
         finished: the place in the order of recording where steps ended last.
         pace: seconds that a step took lately, where many ran in one call; infinite before.
     """
-
-    __slots__ = (
-        *("__dict__", "__weakref__"),
-        *("finished", "inputs", "kept", "kept_before", "primed", "revision", "step", "values"),  # what each call reads
-    )
-
-    inputs: list[Array]
-    finished: int
-    primed: list[Array] | None
-    step: Any
-    kept: Returned | None
-    kept_before: Returned | None
-    values: list[Any]
-    revision: int
 
     def __init__(
         self,
@@ -84,7 +77,7 @@ class Plan:
         self.gradients = gradients
         self.recording = recording
         self.turn = turn
-        self.inputs = []
+        self.changes = [0]
         self._guards = tracer.guards
         self._names = Names(tracer.functions, is_of_library)
         self._reads = tracer.reads
@@ -105,9 +98,9 @@ class Plan:
         self.pace = math.inf
         self.places = [np.empty(o.shape, o.dtype) if o.size <= COPIED else None for o in program.results]
         self.copies = all(p is not None for p in self.places)
-        self._build = builder(returned, self.places)
-        self._load()
+        self.build = builder(returned, self.places)
         self.values = _numbers(self._reads)
+        self._load()
         self.revision = -1  # the trace itself may have changed what it depended on
 
     def valid(self) -> bool:
@@ -118,7 +111,7 @@ class Plan:
             if not all(t.array is a for t, a in self._memory):
                 return False
             self.values = _numbers(self._reads)
-            self.primed = None
+            self.changes[0] += 1
             self.revision = revision[0]
             if self._loaded_for != _loading():
                 self._load()
@@ -134,13 +127,12 @@ class Plan:
                 return False
         return True
 
-    def unchanged(self, name: Callable[[Any], str]) -> list[str]:
-        """Texts of Python, with names for values; where all are true, so is valid()."""
+    def guards(self) -> Guards:
+        """What stands for valid()."""
+        items = list(self._names.in_places)
         if self._looked_at:
-            return ["False"]
-        there = [f"{name(leaf)}._grad is not None" for leaf in self._entry_leaves]
-        same = [f"{name(leaf)}._grad is {name(gradient)}" for leaf, gradient in self._entry_grads]
-        return ["plan.revision == revision[0]", *self._names.unchanged(name), *there, *same]
+            items.append(({}, "", None))  # never there: those numbers have to be compared
+        return Guards(items, self._names.in_cells, self._entry_grads, self._entry_leaves)
 
     def readable(self, array: Array) -> Array:
         """The array, or a copy where the program cannot read it as it lies, or changes that memory."""
@@ -150,25 +142,27 @@ class Plan:
 
     def fits(self, arrays: Sequence[Array]) -> bool:
         """Whether the program could run on these, which are C contiguous."""
-        forms = [(a.shape, a.dtype) for a in self.inputs]
+        forms = [(o.shape, o.dtype) for o in self.program.inputs]
         return [(a.shape, a.dtype) for a in arrays] == forms
 
+    def entry(self, latest: Any) -> Any:
+        """The entry of the loaded form as it is now (see Loaded.entry of the C backend), with its results in the places
+        and the scalars' values; None where there is none, or Python has to work for each step. `latest` is the one that
+        the fast path had before, or None."""
+        if not self.copies or self.calls_host or not hasattr(self.loaded, "entry"):
+            return None
+        made = latest if latest is not None and latest.loaded is self.loaded else self.loaded.entry()
+        if made is not None:
+            made.prepare(self.places, self.values)
+        return made
+
     def _load(self) -> None:
-        self.loaded = load(self.program)
+        with self.turn:  # programs share memory, which may have to grow
+            self.loaded = load(self.program)
         self.program.threads = self.loaded.threads
         self.program.divided = self.loaded.reason
-        self.primed = None
-        self.step = None
-        self.kept = self.kept_before = None
+        self.changes[0] += 1
         self._loaded_for = _loading()
-
-    def prime(self, inputs: list[Array]) -> bool:
-        """Give the loaded form inputs and values for again(), if it has that; whether it does."""
-        if self.step is None:
-            return False
-        self.loaded.prepare(inputs, self.values)
-        self.primed = inputs
-        return True
 
     def numbers(self) -> list[Any]:
         """The values of the program's scalars for the step to come; what Python has to do for it is done."""
@@ -179,10 +173,10 @@ class Plan:
     def run(self, inputs: list[Array]) -> Any:
         """One step; valid() must have held. Returns what the user's function does."""
         with self.turn:
-            self.inputs, results = inputs, self.result_arrays()
-            self.primed = None
+            results = self.result_arrays()
+            self.changes[0] += 1
             self.loaded.run(inputs, results, self.numbers())
-            made = self._build(results)
+            made = self.build(results)
         self.finish()
         return made
 
@@ -196,13 +190,14 @@ class Plan:
     def run_into(self, inputs: list[Array], results: list[Array]) -> None:
         """One step, its results into the arrays given."""
         with self.turn:
-            self.primed = None
+            self.changes[0] += 1
             self.loaded.run(inputs, results, self.numbers())
         self.finish()
 
     def run_many(self, arrays: list[Array], order: Array | None, first: int, losses: Array) -> None:
         """Steps on batches of rows, in one call of the backend: see Loaded.run_steps of the C backend."""
         with self.turn:
+            self.changes[0] += 1
             numbers = [self.numbers() for _ in range(len(losses) if self._host_calls else 1)]
             self.loaded.run_steps(arrays, order, first, numbers, losses)
         self.finish()
@@ -226,11 +221,10 @@ class Plan:
         for version in self._versions:
             version[0] += 1
 
-    def show_gradients(self, name: Callable[[Any], str]) -> list[str]:
-        """Python's statements, with names for values, that do so after a step for which valid() held."""
+    def shown(self) -> list[tuple[Tensor, Tensor | None]]:
+        """The leaves, with the gradients, that have others before a step for which valid() held than after it."""
         before = {id(leaf): gradient for leaf, gradient in self._entry_grads}
-        changed = (pair for pair in self.gradients if before.get(id(pair[0]), self) is not pair[1])
-        return [f"{name(leaf)}._grad = {name(gradient)}" for leaf, gradient in changed]
+        return [pair for pair in self.gradients if before.get(id(pair[0]), self) is not pair[1]]
 
 
 def _loading() -> tuple[str, int]:

@@ -1,51 +1,47 @@
-"""Tensors that a step returns once more.
-
-A new array and a new tensor for its loss take a quarter of a small network's step. So a plan keeps two, makes its
-result in them in turn, and returns the one of the call before last where nobody else holds it any more: not the tensor,
-nor its array, nor a view of that. CPython counts who does.
-"""
+"""What a step returns, made of its program's results."""
 
 from __future__ import annotations
 
-import sys
-import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..kernels.spec import Array
 from ..tensor import Tensor
 
-COUNTED = sys.implementation.name == "cpython" and getattr(sys, "_is_gil_enabled", lambda: True)()
-"""Whether this Python counts references, at once and for all threads."""
+
+class Result:
+    """The place of the n-th result in what the step returns."""
+
+    __slots__ = ("n",)
+
+    def __init__(self, n: int) -> None:
+        self.n = n
 
 
-class Returned:
-    """One of the two.
+def builder(returned: Any, places: Sequence[Array | None]) -> Callable[[Sequence[Array]], Any]:
+    """What makes of a program's results what the step returns: `returned` with a tensor for each Result, of a copy of
+    the result where that has one of the places. It is Python that is generated once, not a walk at each call."""
+    values: dict[str, Any] = {"Tensor": Tensor}
+    return eval(f"lambda results: {_expression(returned, places, values)}", values)  # type: ignore[no-any-return]
 
-    Args:
-        array: where the result is made.
-        step: what makes it there (see Loaded.step_into of the C backend).
-    """
 
-    __slots__ = ("array", "step", "tensor")
+def _expression(returned: Any, places: Sequence[Array | None], values: dict[str, Any]) -> str:
+    """The text that makes it; what its names stand for goes into values."""
 
-    def __init__(self, array: Array, step: Any) -> None:
-        self.array = array
-        self.tensor = Tensor(array)
-        self.step = step
+    def name(value: Any) -> str:
+        values[key := f"_{len(values)}"] = value
+        return key
 
-    def is_free(self, name: Callable[[Any], str], one: str) -> str:
-        """Python, with names for values, that says whether nobody else holds tensor or array of `one` of these; this
-        one is free."""
-        count, weak = name(sys.getrefcount), name(weakref.getweakrefcount)
-        of_tensor, of_array = sys.getrefcount(self.tensor), sys.getrefcount(self.array)
-        same = f"{count}({one}.tensor) == {of_tensor} and {count}({one}.array) == {of_array}"
-        return f"{same} and not {weak}({one}.tensor)"
-
-    def renew(self, name: Callable[[Any], str], tensor: str) -> str:
-        """Python, with names for values, that makes such a `tensor`, which nobody else holds, as this one is, which is
-        new; but for the count of its changes."""
-        fresh = {slot: getattr(self.tensor, slot) for slot in Tensor.__slots__}
-        for slot in ("__weakref__", "_version", "array"):
-            del fresh[slot]
-        return "; ".join(f"{tensor}.{slot} = {name(value)}" for slot, value in fresh.items())
+    if isinstance(returned, Result):
+        place = places[returned.n]
+        return f"Tensor(results[{returned.n}])" if place is None else f"Tensor({name(place.copy)}())"
+    if isinstance(returned, (tuple, list)):
+        parts = "".join(f"{_expression(r, places, values)}, " for r in returned)
+        if type(returned) is tuple:
+            return f"({parts})"
+        make = name(type(returned))
+        return f"{make}({parts})" if hasattr(type(returned), "_fields") else f"{make}([{parts}])"
+    if isinstance(returned, dict):
+        items = (f"{name(k)}: {_expression(r, places, values)}" for k, r in returned.items())
+        return "{" + ", ".join(items) + "}"
+    return name(returned)

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from ..kernels.spec import Array, active
-from ..tape import set_kernels, state
+from ..tape import state
 from ..tensor import Tensor
 from .advance import advance
-from .call import MISSED, QuickCall, quick_call
 from .containers import array_of, describe_signature, map_arrays, signature
 from .epochs import run_epochs
+from .fast_path import MISSED, Caller, FastPath, fast_path
 from .fuse import fuse
 from .ir import Operand, Program
 from .memory import plan_memory
@@ -34,12 +34,7 @@ from .trace import Traced, Tracer, is_of_library
 PASSES = ("merge", "prune", "fuse", "tile", "advance", "plan_memory")
 
 
-def _missed(args: tuple[Any, ...]) -> Any:
-    """The quick call where there is none."""
-    return MISSED
-
-
-class CompiledStep:
+class CompiledStep(Caller):
     """What rg.compile returns: call it as the step itself, or run() it over epochs of minibatches.
 
     Attributes:
@@ -47,9 +42,6 @@ class CompiledStep:
         due, next_observer: how many of them there will have been before the next that is observed, and who observes
             it; 0 and None, they are to be asked.
     """
-
-    __slots__ = ("__dict__", "__weakref__", "_latest_call", "_observers", "calls", "due", "next_observer")
-    # what each call reads: update_wrapper() makes a dictionary of the others, which takes twice as long
 
     __name__: str
 
@@ -64,10 +56,10 @@ class CompiledStep:
         self._home: tuple[Any, str] | None = None  # the object, and the name, of a method
         self._plans: dict[Any, list[Plan]] = {}
         self._latest: Any = None
-        self._calls: dict[tuple[Plan, int], QuickCall] = {}
+        self._fast_paths: dict[tuple[Plan, int], FastPath] = {}
         # the plan of the latest call, if its arguments were all arrays, and the call
         self._latest_plan: Plan | None = None
-        self._latest_call: QuickCall = _missed
+        self._latest_call: FastPath | None = None
         self._observers: Sequence[Observer] = observers
         self._observed: dict[Hashable, ObservedStep] = {}
         self._latest_observed: ObservedStep | None = None
@@ -111,16 +103,15 @@ class CompiledStep:
             raise RuntimeError(f"compile: {self.__name__} has no program before its first call")
         return latest.program
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if not self._observers and not kwargs and (made := self._latest_call(args)) is not MISSED:
-            return made
+    def _call_otherwise(self, *args: Any, **kwargs: Any) -> Any:
         if state.kernels is not active:  # inside another step's trace: a part of that
             return self._function(*args, **kwargs)
         if self._observers:
             if self.calls >= self.due and (observer := self.next_observer or ask(self)) is not None:
                 return self._observed_call(observer, args, kwargs)
             self.calls += 1
-            if not kwargs and (made := self._latest_call(args)) is not MISSED:
+            latest = self._latest_call
+            if latest is not None and (made := latest(*args, **kwargs)) is not MISSED:
                 return made
         inputs: list[Array] = []
         plan = self.plan(args, kwargs, inputs)
@@ -161,16 +152,18 @@ class CompiledStep:
             self._plans.setdefault(key, []).append(plan)
         self._latest = plan
         inputs[:] = map(plan.readable, inputs)
-        plan.inputs = inputs
         plain = not kwargs and all(isinstance(a, (Tensor, np.ndarray)) for a in args)
-        self._latest_plan, self._latest_call = (plan, self._quick(plan, len(args))) if plain else (None, _missed)
+        self._latest_plan = plan if plain else None
+        self._latest_call = self._fast_path(plan, inputs, len(args)) if plain else None
         return plan
 
-    def _quick(self, plan: Plan, count: int) -> QuickCall:
-        """Calls of the plan with so many arguments."""
-        if (plan, count) not in self._calls:
-            self._calls[plan, count] = quick_call(plan, count)
-        return self._calls[plan, count]
+    def _fast_path(self, plan: Plan, inputs: list[Array], count: int) -> FastPath:
+        """Calls of the plan with the first `count` of these inputs anew, and the others as they are."""
+        path = self._fast_paths.get((plan, count))
+        if path is None:
+            path = self._fast_paths[plan, count] = fast_path(plan, inputs, count)
+        path.inputs = inputs
+        return path
 
     def plan_of(self, arrays: list[Array]) -> Plan:
         """The plan for a call with these arrays."""
@@ -228,7 +221,7 @@ class CompiledStep:
         )
         oldest = next(iter(self._plans))
         dropped = self._plans[oldest].pop(0)
-        self._calls = {key: call for key, call in self._calls.items() if key[0] is not dropped}
+        self._fast_paths = {key: path for key, path in self._fast_paths.items() if key[0] is not dropped}
         if not self._plans[oldest]:
             del self._plans[oldest]
 
@@ -246,7 +239,7 @@ class CompiledStep:
             return Tensor(made, isinstance(value, Tensor) and value.requires_grad)  # type: ignore[arg-type]
 
         previous = state.kernels
-        set_kernels(tracer)
+        state.kernels = tracer
         try:
             traced_args, traced_kwargs = map_arrays(traced, (args, kwargs))
             results: list[Operand] = []
@@ -260,7 +253,7 @@ class CompiledStep:
                 leaf._grad = grad
             raise
         finally:
-            set_kernels(previous)
+            state.kernels = previous
         for name, then, now in names.rebound():
             warnings.warn(
                 f"compile: {self.__name__} makes {name} {now!r}, which was {then!r}; Python runs while the step is "
@@ -295,22 +288,23 @@ class ObservedStep(CompiledStep):
         self._observers = ()
         self.observer = Observer()
         self._follows: Plan | None = None  # the plan whose gradients the latest call took, where they lie
-        self._call_after: QuickCall = _missed  # that call, of the other arguments
+        self._call_after: FastPath | None = None  # that call, of the other arguments
 
     def call_after(self, plan: Plan | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A call after one that ran this plan, or None for what is not known. Where the latest call read the gradients
         that the same plan had left, this one reads them where they lay."""
         if plan is not None and plan is self._follows and not kwargs:
-            made = self._call_after(args)
+            made = self._call_after(*args)  # type: ignore[misc]  # there is one where it follows a plan
             if made is not MISSED:
                 return made
         given = self.observer.given()
         returned = self(*args, *given, **kwargs)
         self._follows = None
-        own = self._latest_plan
-        as_they_lie = own is not None and all(map(is_, own.inputs[len(args) :], given))
-        if own is not None and as_they_lie and plan is not None and plan.leaves(given):
-            self._follows, self._call_after = plan, self._quick(own, len(args))
+        own, latest = self._latest_plan, self._latest_call
+        if own is None or latest is None or plan is None or not plan.leaves(given):
+            return returned
+        if all(map(is_, latest.inputs[len(args) :], given)):  # as they lie
+            self._follows, self._call_after = plan, self._fast_path(own, latest.inputs, len(args))
         return returned
 
 

@@ -219,8 +219,7 @@ class Tracer:
                 self.leaves[id(t)] = t
                 self._outside(t.array, HELD, t)
                 self.guard(functools.partial(getattr, t, "requires_grad"))
-            if t.requires_grad:
-                self.entry_grads.setdefault(id(t), (t, self.first_grads.get(id(t), t._grad)))
+            self.entry_grads.setdefault(id(t), (t, self.first_grads.get(id(t), t._grad)))
 
     def new(self, array: np.ndarray) -> np.ndarray:
         """The step has made this array: it starts with the same numbers at each call."""
@@ -253,7 +252,6 @@ class Tracer:
 
     def ask(self, tensors: Any) -> None:
         """Whether these have gradients decides what follows; where the step has dropped them, it is known."""
-        tensors = [t for t in tensors if t.requires_grad]
         self.hold(tensors)
         self.asked.update(id(t) for t in tensors if id(t) not in self.cleared)
 

@@ -511,21 +511,63 @@ class Source:
         to.summed = view.summed
 
 
+class Entry:
+    """A loaded program's step, for callers in C: function(step) runs it and returns 0, or what failure() takes.
+
+    Attributes:
+        loaded: the program.
+        function, step: whole numbers, addresses.
+        addresses: where C writes those of the inputs, as such.
+    """
+
+    function = int(ffi.cast("intptr_t", ffi.addressof(lib, "rg_program_run")))
+
+    def __init__(self, loaded: Loaded) -> None:
+        self.loaded = loaded
+        inputs, results, scalars = loaded.counts
+        self._inputs = ffi.new("void *[]", inputs + 1)
+        self._results = ffi.new("void *[]", results + 1)
+        self._scalars = bytearray(8 * max(1, scalars))
+        self._latest: list[Any] = [None, None, None]  # what read() and prepare() were given
+        self._read: list[Any] = [None] * inputs
+        numbers = ffi.cast("rg_scalar *", pointer(self._scalars))
+        self.struct = ffi.new("rg_step *", [loaded.address, self._inputs, self._results, numbers])
+        self.step = int(ffi.cast("intptr_t", self.struct))
+        self.addresses = int(ffi.cast("intptr_t", self._inputs))
+
+    def read(self, inputs: Arrays) -> None:
+        """Have the steps read these; the list must not be changed afterwards."""
+        if inputs is not self._latest[0]:
+            for n, array in enumerate(inputs):
+                if array is not self._read[n]:  # an address costs more than all else here
+                    self._inputs[n] = pointer(array)
+                    self._read[n] = array
+            self._latest[0] = inputs
+
+    def prepare(self, results: Arrays, scalars: list[Any]) -> None:
+        """Have the steps write and read these; the lists must not be changed afterwards."""
+        if results is not self._latest[1]:
+            for n, array in enumerate(results):
+                self._results[n] = pointer(array)
+            self._latest[1] = results
+        if scalars is not self._latest[2]:
+            self.loaded.pack(self._scalars, 0, *scalars)
+            self._latest[2] = scalars
+
+    def failure(self, failed: int) -> Exception:
+        """What a step that returned this raises."""
+        return self.loaded.failure(failed)
+
+
 class Loaded:
     """A program that C runs, one call at a time.
 
     Args:
         program: after its passes (a retrograd.program.Program).
 
-    Attributes:
-        again: runs a step, one that step_into() made, with what prepare() was given last; returns 0, or what failure()
-            takes.
-
     Raises:
         Unsupported: the program has a call that C does not run.
     """
-
-    again = staticmethod(lib.rg_program_run)
 
     def __init__(self, program: Any) -> None:
         source = Source(program)
@@ -537,20 +579,14 @@ class Loaded:
         if loaded == NULL:
             instruction = source.origins[refused[0]] if refused[0] >= 0 else None
             raise Unsupported(ffi.string(complaint).decode(), instruction)
-        self._program = ffi.gc(loaded, lib.rg_program_free)
+        self.address = ffi.gc(loaded, lib.rg_program_free)
+        self.pack = struct.Struct(source.scalars).pack_into
+        self.counts = len(program.inputs), len(program.results), len(program.scalars)
         self._arrays = source.arrays
         self._opcodes = source.opcodes
         self._segments = len(program.segments)
         self._batch = program.inputs[0].shape[0] if program.inputs and program.inputs[0].shape else 0
-        arguments = len(program.inputs) + len(program.results)
-        self._addresses = ffi.new("void *[]", arguments + 1)
-        self._known: list[Any] = [None] * arguments  # whose addresses they are
-        self._inputs: Arrays | None = None
-        self._outputs: Arrays | None = None
-        self._scalars = bytearray(8 * max(1, len(program.scalars)))
-        outputs, scalars = self._addresses + len(program.inputs), ffi.cast("rg_scalar *", pointer(self._scalars))
-        self._step = ffi.new("rg_step *", [self._program, self._addresses, outputs, scalars])
-        self._kept: list[Any] = []  # what other steps point to
+        self._entry = self.entry()
         self._spare = [np.empty(o.shape, o.dtype) for o in program.results]
         self._data = ffi.new("void *[]", max(1, len(program.inputs)))
         self._row_bytes = ffi.new("int64_t[]", max(1, len(program.inputs)))
@@ -559,47 +595,24 @@ class Loaded:
             "rg_epoch *",
             {"data": self._data, "row_bytes": self._row_bytes, "results": self._spares, "batch": self._batch},
         )
-        self._pack = struct.Struct(source.scalars).pack_into
-        self._packed: list[Any] | None = None
 
     def run(self, inputs: Arrays, results: Arrays, scalars: list[Any]) -> None:
         """One step: see Interpreter.run. The lists must not be changed afterwards."""
-        self.prepare(inputs, scalars)
-        if results is not self._outputs:
-            self._place(len(inputs), results)
-            self._outputs = results
-        if failed := self.again(self._step):
+        entry = self._entry
+        entry.read(inputs)
+        entry.prepare(results, scalars)
+        if failed := lib.rg_program_run(entry.struct):
             raise self.failure(failed)
 
-    def prepare(self, inputs: Arrays, scalars: list[Any]) -> None:
-        """What the next steps run with. The lists must not be changed afterwards."""
-        if inputs is not self._inputs:
-            self._place(0, inputs)
-            self._inputs = inputs
-        if scalars is not self._packed:
-            self._pack(self._scalars, 0, *scalars)
-            self._packed = scalars
-
-    def step_into(self, results: Arrays) -> Any:
-        """What again() takes for a step with its results into these arrays; to be kept no longer than this object."""
-        addresses = ffi.new("void *[]", [pointer(r) for r in results] or [NULL])
-        step = ffi.new("rg_step *", [self._program, self._step.inputs, addresses, self._step.scalars])
-        self._kept.append((step, addresses, results))
-        return step
-
-    def _place(self, first: int, arrays: Arrays) -> None:
-        """Has the step read or write the arrays, from its argument number `first` on."""
-        known = self._known
-        for n, array in enumerate(arrays, first):
-            if array is not known[n]:  # an address costs more than all else here
-                self._addresses[n] = pointer(array)
-                known[n] = array
+    def entry(self) -> Entry:
+        """An entry of its own."""
+        return Entry(self)
 
     def failure(self, failed: int) -> Exception:
         """What a step that returned this raises."""
         if failed == -1:
             return out_of_memory("a compiled step")
-        fault = lib.rg_program_fault(self._program)
+        fault = lib.rg_program_fault(self.address)
         return IndexError(
             f"compiled step: {self._opcodes[fault.instruction].lower()}: index {fault.index} is out of range for "
             f"{fault.size} elements; the step was not completed, nothing was updated"
@@ -607,7 +620,7 @@ class Loaded:
 
     def threads(self) -> list[int]:
         """How many threads share the batch of each segment."""
-        return [lib.rg_program_threads(self._program, n) for n in range(self._segments)]
+        return [lib.rg_program_threads(self.address, n) for n in range(self._segments)]
 
     def run_steps(
         self, arrays: Arrays, order: np.ndarray | None, first: int, scalars: list[list[Any]], losses: np.ndarray
@@ -629,7 +642,7 @@ class Loaded:
         width = 8 * len(scalars[0])
         table = bytearray(max(8, width * len(scalars)))
         for n, row in enumerate(scalars):
-            self._pack(table, n * width, *row)
+            self.pack(table, n * width, *row)
         for n, array in enumerate(arrays):
             self._data[n], self._row_bytes[n] = pointer(array), array.nbytes // max(1, len(array))
         epoch = self._epoch
@@ -639,7 +652,7 @@ class Loaded:
         epoch.scalars = ffi.cast("rg_scalar *", pointer(table))
         epoch.scalars_step = len(scalars[0]) if len(scalars) > 1 else 0
         epoch.losses = ffi.cast("void *", pointer(losses))
-        done = lib.rg_program_run_steps(self._program, epoch)
+        done = lib.rg_program_run_steps(self.address, epoch)
         if done in (-1, -3):
             raise self.failure(done)
         if done < 0:

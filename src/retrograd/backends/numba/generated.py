@@ -52,6 +52,18 @@ def _entry(source: str, entry: Any) -> Any:
 
 
 @functools.cache
+def stepper() -> int:
+    """The address of a C function of a table's address, which runs the record that the table begins with."""
+    source = "def step(table):\n    return call(table, 0, 0, 0)"
+    compiled = _compile(source, lambda function, **kept: cfunc(types.intp(record.WORDS), **kept, **OPTIONS)(function))
+    _steppers.append(compiled)
+    return compiled.address  # type: ignore[no-any-return]
+
+
+_steppers: list[Any] = []  # which keeps the machine code alive
+
+
+@functools.cache
 def launcher(arrays: tuple[tuple[np.dtype, int], ...]) -> Callable[..., int]:
     """A function launch(table, *arrays) that writes the arrays' addresses into the words after the table's first, and
     runs the record that the table begins with.

@@ -20,11 +20,23 @@ from .steps import add_sums, begin_step, run_segment, run_steps
 _NO_ORDER = np.empty(0, np.int64)
 
 
+class Entry:
+    """See Entry of the C backend."""
+
+    def __init__(self, loaded: CompiledProgram) -> None:
+        self.loaded = loaded
+        self.function = generated.stepper()
+        self.step = loaded.table.ctypes.data
+        self.addresses = self.step + loaded.table.itemsize  # after the first record's code
+        self.prepare, self.failure = loaded.prepare, loaded.failure
+
+
 class CompiledProgram:
     """A loaded program.
 
     Attributes:
         source: the text of the function that runs it, and of the loops that it calls.
+        table: what that works on.
 
     Raises:
         Unsupported: there is a call in it that cannot be compiled.
@@ -34,8 +46,8 @@ class CompiledProgram:
         self._lowered = lowered = Lowering(program)
         self.source = lowered.source
         self._segments = len(program.segments)
-        self._table = lowered.table
-        self._words = self._table.data  # its buffer, to pack scalars into
+        self.table = lowered.table
+        self._words = self.table.data  # its buffer, to pack scalars into
         self._scalars = struct.Struct(lowered.scalar_format)
         self._scalars_at = lowered.scalars_at
         self._inputs, self._results = program.inputs, program.results
@@ -53,12 +65,26 @@ class CompiledProgram:
         """
         self._scalars.pack_into(self._words, self._scalars_at * 8, *scalars)
         if self._lowered.shared and parallel.get_num_threads() > 1:
-            self._table[1 : self._scalars_at] = [a.ctypes.data for a in (*inputs, *results)]
+            self.table[1 : self._scalars_at] = [a.ctypes.data for a in (*inputs, *results)]
             failed = self._run_shared()
         else:
-            failed = self._launch(self._table, *inputs, *results)
+            failed = self._launch(self.table, *inputs, *results)
         if failed:
-            self._complain(failed)
+            raise self.failure(failed)
+
+    def entry(self) -> Entry | None:
+        """This program's step for callers in C; None where Python has threads share it."""
+        return None if self._lowered.shared and parallel.get_num_threads() > 1 else Entry(self)
+
+    def prepare(self, results: Arrays, scalars: list[Any]) -> None:
+        """Have a step of the entry write and read these; run() and run_steps() put others in their place."""
+        self._scalars.pack_into(self._words, self._scalars_at * 8, *scalars)
+        self.table[1 + len(self._inputs) : self._scalars_at] = [a.ctypes.data for a in results]
+
+    def failure(self, failed: int) -> Exception:
+        """What a step that returned this raises."""
+        kernel, row = self._lowered.checks[failed & 0xFFFFFFFF], (failed >> 32) - 1
+        return IndexError(f"{kernel}: the index of row {row} is out of range")
 
     def threads(self) -> list[int]:
         """How many threads share the batch of each segment."""
@@ -67,7 +93,7 @@ class CompiledProgram:
 
     def _run_shared(self) -> int:
         """What the table is ready for, with the segments that are worth it on several threads."""
-        table, threads = self._table, parallel.get_num_threads()
+        table, threads = self.table, parallel.get_num_threads()
         while len(self._others) < threads - 1:
             self._others.append(self._lowered.another_table())
         shared = {segment.number: segment for segment in self._lowered.shared}
@@ -120,20 +146,16 @@ class CompiledProgram:
         )
         unread = [np.empty(o.shape, o.dtype) for o in self._results]
         loss_at = 1 + len(self._inputs)
-        self._table[loss_at : self._scalars_at] = [r.ctypes.data for r in unread]
+        self.table[loss_at : self._scalars_at] = [r.ctypes.data for r in unread]
         order = _NO_ORDER if order is None else order
         given = (inputs, order, first, batch, self._scalars_at, numbers, losses, loss_at)
         if self._lowered.shared and parallel.get_num_threads() > 1:
             for s in range(steps):
-                begin_step(self._table, s, *given)
+                begin_step(self.table, s, *given)
                 failed = self._run_shared()
                 if failed:
                     break
         else:
-            failed = run_steps(self._table, *given)
+            failed = run_steps(self.table, *given)
         if failed:
-            self._complain(failed)
-
-    def _complain(self, failed: int) -> None:
-        kernel, row = self._lowered.checks[failed & 0xFFFFFFFF], (failed >> 32) - 1
-        raise IndexError(f"{kernel}: the index of row {row} is out of range")
+            raise self.failure(failed)
