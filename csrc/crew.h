@@ -3,7 +3,8 @@
  * What threads hand to each other may take four times as long as it did a second ago: a virtual machine's processors move
  * among the cores of its host, which have caches in common or not, and others work there too. So now and then some steps
  * of a small program are run the other way, by one thread alone or by all, and the faster way goes on. The parts are the
- * same, and so are the bits. */
+ * same, and so are the bits. While another program's run has the threads, all steps run alone and there is nothing to
+ * choose: then the two ways take the same time, and what goes on is as good as the other. */
 #ifndef RETROGRAD_CREW_H
 #define RETROGRAD_CREW_H
 

@@ -1038,7 +1038,8 @@ static int parts_of_batch(const rg_program *p, const segment *s, int threads) {
     return pays && parts == threads && parts > 1 && more <= RG_MOST_THREADS ? (int)more : parts;
 }
 
-/* The threads' parts, and their memory. Depends on shapes and `threads` alone. */
+/* The threads' parts, and their memory. Depends on shapes, on `threads` and on the machine (see rg_core), and on nothing
+ * else. */
 static int plan_threads(rg_program *p, int threads) {
     int parts = 1;
     for (int64_t i = 0; i < p->segment_count; i++) {

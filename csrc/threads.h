@@ -21,7 +21,8 @@ void rg_parallel_parts(rg_part *kernel, void *args, int parts);
 typedef int rg_next_phase(void *args);
 
 /* The same, phase by phase: each begins when all parts of the one before have ended. The first has `parts`. No more than
- * `most` threads take part; a phase has no more parts than that, or 2, 4 or 8 times as many. */
+ * `most` threads take part; a phase has no more parts than that, or 2, 4 or 8 times as many; any number where `most` is
+ * 1, which runs them all here. */
 void rg_parallel_phases(rg_part *run, rg_next_phase *next, void *args, int parts, int most);
 
 /* Nanoseconds, from some time in the past. */

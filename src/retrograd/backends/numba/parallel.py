@@ -7,6 +7,7 @@ after it took five times as long as with none); its workqueue layer allows one c
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import sys
@@ -99,7 +100,8 @@ def _keep_off_this_processor() -> set[int] | None:
 
 def _run_on(processors: set[int] | None, core: Callable[..., Any], call: tuple[Any, ...]) -> Any:
     if processors is not None:
-        os.sched_setaffinity(0, processors)
+        with contextlib.suppress(OSError):  # they may have been taken from the process meanwhile
+            os.sched_setaffinity(0, processors)
     return core(*call)
 
 
