@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import gc
+import logging
 import subprocess
 import sys
 import threading
+import types
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -24,19 +26,29 @@ from retrograd import optim
 SCALE: Any = 2.0  # a global that the step reads
 
 
+class Config:
+    power: Any = 1.0  # an attribute of a class
+
+
+settings = types.ModuleType("settings_of_the_test")
+settings.gain = 1.0  # type: ignore[attr-defined]
+
+
 class World:
     """A step, eager or compiled, with all that it depends on."""
 
-    def __init__(self, compiled: bool) -> None:
+    def __init__(self, compiled: bool, optimizer: Callable[..., optim.Optimizer]) -> None:
         self.w, self.b = rg.tensor(np.float32([[1, -2], [3, 0.5]]), requires_grad=True), rg.ones(2, requires_grad=True)
-        self.optimizer = optim.SGD([self.w, self.b], lr=0.01)
+        self.optimizer = optimizer([self.w, self.b], lr=0.01)
         self.x, self.y = np.float32([[1, 2], [3, 4], [5, 6]]), np.float32([[1, 0], [0, 1], [1, 1]])
         self.factor: Any = 1.0  # an attribute that it reads
         shift = rg.zeros(2)
 
         def step(x: Any, y: Any) -> rg.Tensor:
             out = F.linear(rg.as_tensor(x), self.w, self.b) + shift
-            loss = F.mse_loss(out, rg.as_tensor(y)) * SCALE * self.factor
+            loss = F.mse_loss(out, rg.as_tensor(y)) * SCALE * self.factor * Config.power * settings.gain
+            if isinstance(x, rg.Tensor) and x.requires_grad:
+                loss = loss * 2
             if rg.is_grad_enabled():
                 loss.backward()
                 self.optimizer.step()
@@ -47,6 +59,7 @@ class World:
             shift = rg.full((2,), value)
 
         self.change_shift = change_shift
+        self.hooks: list[Any] = []
         self.step = rg.compile(step) if compiled else step
 
     def call(self, x: Any = None, y: Any = None) -> Any:
@@ -67,6 +80,15 @@ def in_other_thread(world: World) -> Any:
 def set_global(value: Any) -> None:
     global SCALE
     SCALE = value
+
+
+def hook(world: World) -> None:
+    """One more hook on a parameter, or none where there are two."""
+    if len(world.hooks) < 2:
+        world.hooks.append(world.w.register_hook(lambda g: g * 0.5))
+    while len(world.hooks) == 2:
+        world.hooks.pop().remove()
+        world.hooks.pop().remove()
 
 
 def attempt(call: Callable[[], Any]) -> Any:
@@ -112,6 +134,12 @@ EVENTS: dict[str, Callable[[World], Any]] = {
     "change an attribute": lambda o: setattr(o, "factor", o.factor * 0.5),
     "equal attribute": lambda o: setattr(o, "factor", float(str(o.factor))),
     "change a global": lambda o: set_global(SCALE * 0.75),
+    "change a class": lambda o: setattr(Config, "power", Config.power * 0.75),
+    "shadow a class": lambda o: setattr(o, "factor", Config.power),
+    "change a module": lambda o: setattr(settings, "gain", settings.gain * 0.75),
+    "hook a parameter": hook,
+    "replace a gradient": lambda o: o.b.grad is None or setattr(o.b.grad, "data", rg.full((2,), 3.0)),
+    "call with gradient": lambda o: o.call(rg.tensor(o.x, requires_grad=True), o.y),
     "delete a global": without_a_global,
     "change a cell": lambda o: o.change_shift(0.5),
     "forget gradients": lambda o: o.optimizer.zero_grad(),
@@ -128,14 +156,19 @@ EVENTS: dict[str, Callable[[World], Any]] = {
 }
 
 
-@given(st.lists(st.one_of(st.just("call"), st.sampled_from(sorted(EVENTS))), min_size=4, max_size=30))
-def test_whatever_changes_between_calls_is_seen(backend: str, events: list[str]) -> None:
-    set_global(2.0)
+@given(
+    st.lists(st.one_of(st.just("call"), st.sampled_from(sorted(EVENTS))), min_size=4, max_size=30),
+    st.sampled_from((optim.SGD, optim.Adam)),
+)
+def test_whatever_changes_between_calls_is_seen(
+    backend: str, events: list[str], optimizer: Callable[..., optim.Optimizer]
+) -> None:
     threads = rg.get_num_threads()
     made = []
     for compiled in (False, True):
         set_global(2.0)
-        world = World(compiled)
+        Config.power = settings.gain = 1.0
+        world = World(compiled, optimizer)
         made.append([attempt(functools.partial(EVENTS[name], world)) for name in events])
         made[-1] += [world.w.array.copy(), world.b.array.copy(), world.w._version[0] > 0]
         rg.set_num_threads(threads)
@@ -179,6 +212,63 @@ def test_a_fault_in_a_call_gives_the_turn_back(backend: str) -> None:
                 step(indices)
         else:
             assert step(indices).item() == 4.0
+
+
+def test_a_finalizer_may_call_the_step_that_runs(backend: str) -> None:
+    step, x = rg.compile(lambda x: (x * 2).sum()), rg.ones(3)
+    made: list[float] = []
+
+    class Finalized:
+        def __init__(self) -> None:
+            self.itself = self
+
+        def __del__(self) -> None:
+            made.append(step(x).item())
+
+    before = gc.get_threshold()
+    gc.set_threshold(1)
+    try:
+        for _ in range(200):
+            Finalized()
+            assert step(x).item() == 6.0
+    finally:
+        gc.set_threshold(*before)
+    gc.collect()
+    assert made == [6.0] * 200
+
+
+def test_python_that_a_call_runs_may_call_the_step(backend: str) -> None:
+    """While one argument is copied, and that is logged, the step is called with others."""
+    step = rg.compile(lambda a, b, c: (a + b + c).sum())
+    ones, twos = np.ones((3, 3), np.float32), np.asfortranarray(np.full((3, 3), 2, np.float32))
+    inner: list[float] = []
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            logger.removeHandler(self)
+            inner.append(step(ones, ones.copy(), ones.copy()).item())
+            inner.append(len([[None] * 3 for _ in range(1000)]))  # takes the place of what was freed
+
+    logger = logging.getLogger("retrograd")
+    level = logger.level
+    logger.setLevel(logging.DEBUG)
+    try:
+        for _ in range(3):
+            step(ones, ones, ones)
+        for _ in range(20):
+            logger.addHandler(Handler())
+            assert step(twos, ones.copy(), ones.copy()).item() == 36.0
+    finally:
+        logger.setLevel(level)
+    assert inner == [27.0, 1000] * 20
+
+
+def test_a_tensor_over_a_file(backend: str, tmp_path: Path) -> None:
+    file = np.memmap(tmp_path / "file", np.float32, "w+", shape=(4,))
+    file[:] = 1
+    step = rg.compile(lambda x: (x * 2).sum())
+    for x in (rg.Tensor(file), file, rg.Tensor(file)):
+        assert step(x).item() == 8.0
 
 
 def test_threads_and_their_number_change_while_others_run(backend: str) -> None:

@@ -16,7 +16,8 @@ one. */
 /* ---- FastPath */
 
 /* What it is made of, by the names of its arguments, beside `count` and `recording`. The first are tuples. */
-#define TUPLES(X) X(items) X(cells) X(gradients) X(there) X(shown) X(forms) X(places) X(slots)
+#define TUPLES(X)                                                                                                      \
+    X(items) X(cells) X(attributes) X(gradients) X(there) X(shown) X(forms) X(asks) X(places) X(slots)
 #define OTHERS(X)                                                                                                      \
     X(missed) X(revision) X(valid) X(take_turn) X(give_turn) X(inputs) X(written) X(readable) X(run) X(entry) X(changes) \
     X(build) X(tensor) X(counter) X(count_changes)
@@ -46,7 +47,7 @@ typedef struct {
     Py_ssize_t count;
     descrgetfunc get_slot, get_cell; /* what an attribute's descriptor calls */
     descrsetfunc set_slot;
-    PyObject *gradient, *contents, *zero;
+    PyObject *gradient, *requires_grad, *contents, *zero;
     int64_t (*function)(void *step); /* of the entry, with what it takes and where that has the inputs' addresses */
     void *step, **addresses;
     long long finished; /* the place in the order of recording where the latest call ended */
@@ -68,25 +69,42 @@ static PyObject *new_reference(PyObject *object)
 static bool same_items(row threes)
 {
     for (Py_ssize_t n = 0; n < threes.size; n += 3)
-        if (PyDict_GetItemWithError(threes.at[n], threes.at[n + 1]) != threes.at[n + 2])
+        if (PyDict_GetItemWithError(threes.at[n], threes.at[n + 1]) != threes.at[n + 2]) {
+            PyErr_Clear();
             return false;
+        }
     return true;
 }
 
-/* Whether an attribute is this object; it is compared only, so that it need not be held. */
-static bool is(descrgetfunc get, PyObject *descriptor, PyObject *object, PyObject *value)
+/* What an attribute is, to be compared only: it is not held. NULL, without an exception, where there is none. */
+static const PyObject *look(descrgetfunc get, PyObject *descriptor, PyObject *object)
 {
     PyObject *now = get(descriptor, object, (PyObject *)Py_TYPE(object));
+    if (!now)
+        PyErr_Clear();
     Py_XDECREF(now);
-    return now == value;
+    return now;
 }
 
 static bool same_cells(const fast_path *self)
 {
     const row pairs = self->of[cells];
     for (Py_ssize_t n = 0; n < pairs.size; n += 2)
-        if (!is(self->get_cell, self->contents, pairs.at[n], pairs.at[n + 1]))
+        if (look(self->get_cell, self->contents, pairs.at[n]) != pairs.at[n + 1])
             return false;
+    return true;
+}
+
+static bool same_attributes(row threes)
+{
+    for (Py_ssize_t n = 0; n < threes.size; n += 3) {
+        PyObject *now = PyObject_GetAttr(threes.at[n], threes.at[n + 1]);
+        if (!now)
+            PyErr_Clear();
+        Py_XDECREF(now);
+        if (now != threes.at[n + 2])
+            return false;
+    }
     return true;
 }
 
@@ -94,11 +112,13 @@ static bool same_gradients(const fast_path *self)
 {
     const row pairs = self->of[gradients], leaves = self->of[there];
     for (Py_ssize_t n = 0; n < pairs.size; n += 2)
-        if (!is(self->get_slot, self->gradient, pairs.at[n], pairs.at[n + 1]))
+        if (look(self->get_slot, self->gradient, pairs.at[n]) != pairs.at[n + 1])
             return false;
-    for (Py_ssize_t n = 0; n < leaves.size; n++)
-        if (is(self->get_slot, self->gradient, leaves.at[n], Py_None))
+    for (Py_ssize_t n = 0; n < leaves.size; n++) {
+        const PyObject *now = look(self->get_slot, self->gradient, leaves.at[n]);
+        if (!now || now == Py_None)
             return false;
+    }
     return true;
 }
 
@@ -108,10 +128,12 @@ static int is_valid(fast_path *self)
     PyObject *now = PyList_GetItem(self->part[revision], 0);
     if (!now)
         return -1;
-    if (now == self->part[seen] && same_items(self->of[items]) && same_cells(self) && same_gradients(self))
-        return 1;
-    PyErr_Clear(); /* of a name that has gone */
     Py_INCREF(now);
+    if (now == self->part[seen] && same_items(self->of[items]) && same_cells(self) &&
+        same_attributes(self->of[attributes]) && same_gradients(self)) {
+        Py_DECREF(now);
+        return 1;
+    }
     PyObject *answer = PyObject_CallNoArgs(self->part[valid]);
     int good = answer ? PyObject_IsTrue(answer) : -1;
     Py_XDECREF(answer);
@@ -122,16 +144,19 @@ static int is_valid(fast_path *self)
     return good;
 }
 
-/* The array of an argument, as a new reference; NULL without an exception where it has none that is plain. */
-static PyObject *array_of(const fast_path *self, PyObject *argument)
+/* The array of an argument, which requires a gradient or not, as a new reference; NULL without an exception where it has none
+ * that is plain. */
+static PyObject *array_of(const fast_path *self, PyObject *argument, PyObject *requires)
 {
     PyTypeObject *type = Py_TYPE(argument), *of_tensors = (PyTypeObject *)self->part[tensor];
     if (PyArray_CheckExact(argument))
-        return new_reference(argument);
+        return requires == Py_False ? new_reference(argument) : NULL;
     PyObject *array = NULL;
+    if (!PyType_IsSubtype(type, of_tensors) || look(self->get_slot, self->requires_grad, argument) != requires)
+        return NULL;
     if (type == of_tensors)
         array = self->get_slot(self->of[slots].at[0], argument, (PyObject *)type);
-    else if (PyType_IsSubtype(type, of_tensors))
+    else
         array = PyObject_GetAttr(argument, names.array);
     if (array && PyArray_CheckExact(array))
         return array;
@@ -160,16 +185,16 @@ static int contains(PyObject *set, void *object)
     return found;
 }
 
-/* What the program reads for an array, whose reference it takes, as a new one: itself, or a copy. */
+/* What the program reads for an array, whose reference it takes, as a new one: itself, or what readable() makes of one that
+ * is none of ours to judge, or changed by the program. */
 static PyObject *as_it_lies(const fast_path *self, PyObject *array)
 {
-    PyArrayObject *a = (PyArrayObject *)array;
-    int changed = 1;
-    if (PyArray_ISCARRAY(a)) {
-        changed = contains(self->part[written], array);
-        if (changed == 0 && PyArray_BASE(a))
-            changed = contains(self->part[written], PyArray_BASE(a));
-    }
+    PyObject *of = array;
+    int changed = !PyArray_ISCARRAY((PyArrayObject *)array);
+    for (; changed == 0 && of && PyArray_Check(of); of = PyArray_BASE((PyArrayObject *)of))
+        changed = contains(self->part[written], of);
+    if (changed == 0 && of) /* memory that is not NumPy's */
+        changed = 1;
     if (changed == 0)
         return array;
     PyObject *read = changed < 0 ? NULL : PyObject_CallFunctionObjArgs(self->part[readable], array, NULL);
@@ -181,9 +206,11 @@ static PyObject *as_it_lies(const fast_path *self, PyObject *array)
  * not fit the plan, or with an exception. */
 static PyObject *inputs_of(const fast_path *self, PyObject *arguments)
 {
-    PyObject *latest = self->part[inputs], *list = new_reference(latest);
+    PyObject *latest = new_reference(self->part[inputs]); /* which Python below may replace */
+    PyObject *list = new_reference(latest);
     for (Py_ssize_t n = 0; n < self->count; n++) {
-        PyObject *array = array_of(self, PyTuple_GetItem(arguments, n)), *before = PyList_GetItem(latest, n);
+        PyObject *array = array_of(self, PyTuple_GetItem(arguments, n), self->of[asks].at[n]);
+        PyObject *before = PyList_GetItem(latest, n);
         bool good = array && before && fits((PyArrayObject *)array, (PyArrayObject *)self->of[forms].at[n]);
         if (good && array == before && PyArray_ISCARRAY((PyArrayObject *)array)) {
             Py_DECREF(array);
@@ -195,14 +222,15 @@ static PyObject *inputs_of(const fast_path *self, PyObject *arguments)
             array = as_it_lies(self, array);
         if (!good || !list || !array) {
             Py_XDECREF(array);
-            Py_XDECREF(list);
-            return NULL;
+            Py_CLEAR(list);
+            break;
         }
         if (PyList_SetItem(list, n, array)) { /* which takes the reference */
-            Py_DECREF(list);
-            return NULL;
+            Py_CLEAR(list);
+            break;
         }
     }
+    Py_DECREF(latest);
     return list;
 }
 
@@ -301,7 +329,9 @@ static int run_in_turn(fast_path *self, PyObject *list, PyObject **made)
     if (!taken)
         return -1;
     Py_DECREF(taken);
+    rg_this_thread.running = true;
     int ran = run_entry(self, list, made);
+    rg_this_thread.running = false;
     PyObject *type = NULL, *value, *trace; /* what that raised */
     if (ran < 0)
         PyErr_Fetch(&type, &value, &trace);
@@ -339,10 +369,14 @@ static int finish(fast_path *self)
 }
 
 /* A call; the caller has a reference to self that lasts. */
-static PyObject *run_call(fast_path *self, PyObject *arguments)
+static PyObject *run_call(fast_path *self, PyObject *arguments, Py_ssize_t keywords)
 {
-    int good = PyTuple_Size(arguments) == self->count && rg_this_thread.pauses == self->pauses &&
-               !rg_this_thread.kernels;
+    if (!self->part[missed]) {
+        PyErr_SetString(PyExc_RuntimeError, "FastPath: it has been collected");
+        return NULL;
+    }
+    int good = !keywords && PyTuple_Size(arguments) == self->count && rg_this_thread.pauses == self->pauses &&
+               !rg_this_thread.kernels && !rg_this_thread.running;
     if (good)
         good = is_valid(self);
     PyObject *list = good == 1 ? inputs_of(self, arguments) : NULL;
@@ -360,10 +394,8 @@ static PyObject *run_call(fast_path *self, PyObject *arguments)
 
 static PyObject *fast_path_call(fast_path *self, PyObject *arguments, PyObject *keywords)
 {
-    if (keywords && PyDict_Size(keywords))
-        return new_reference(self->part[missed]);
     Py_INCREF(self);
-    PyObject *made = run_call(self, arguments);
+    PyObject *made = run_call(self, arguments, keywords ? PyDict_Size(keywords) : 0);
     Py_DECREF(self);
     return made;
 }
@@ -393,6 +425,7 @@ static void fast_path_dealloc(fast_path *self)
     PyObject_GC_UnTrack(self);
     fast_path_clear(self);
     Py_CLEAR(self->gradient);
+    Py_CLEAR(self->requires_grad);
     Py_CLEAR(self->contents);
     Py_CLEAR(self->zero);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
@@ -404,7 +437,7 @@ static bool all_arrays(PyObject *sequence)
     bool all = true;
     for (Py_ssize_t n = 0, size = PySequence_Size(sequence); all && n < size; n++) {
         PyObject *item = PySequence_GetItem(sequence, n);
-        all = item && PyArray_CheckExact(item);
+        all = item && PyArray_Check(item);
         Py_XDECREF(item);
     }
     return all;
@@ -440,14 +473,15 @@ static int list_row(row *to, PyObject *tuple, Py_ssize_t multiple)
 /* Make ready what the parts are for, which are there; what is trusted from then on is checked here. */
 static int prepare(fast_path *self, PyObject *cell_contents)
 {
-    static const Py_ssize_t multiples[tuples] = {[items] = 3, [cells] = 2, [gradients] = 2, [there] = 1,
+    static const Py_ssize_t multiples[tuples] = {[items] = 3, [cells] = 2, [attributes] = 3, [gradients] = 2, [there] = 1, [asks] = 1,
                                                  [shown] = 2, [forms] = 1, [places] = 1, [slots] = 2};
     PyObject **of = self->part;
     for (int n = 0; n < tuples; n++)
         if (list_row(&self->of[n], of[n], multiples[n]))
             return -1;
     bool good = self->of[forms].size >= self->count && all_arrays(of[forms]);
-    good = good && PyList_Check(of[revision]) && PyList_Check(of[changes]) && PyType_Check(of[tensor]) && self->of[slots].size >= 6;
+    good = good && PyList_Check(of[revision]) && PyList_Check(of[changes]) && PyType_Check(of[tensor]) && self->of[slots].size >= 8 &&
+           self->of[asks].size >= self->count;
     for (Py_ssize_t n = 0; n < self->of[items].size; n += 3)
         good = good && PyDict_Check(self->of[items].at[n]);
     if (of[build] == Py_None)
@@ -459,6 +493,7 @@ static int prepare(fast_path *self, PyObject *cell_contents)
     self->zero = PyLong_FromLong(0);
     self->contents = new_reference(cell_contents);
     self->gradient = new_reference(self->of[slots].at[4]);
+    self->requires_grad = new_reference(self->of[slots].at[6]);
     PyTypeObject *slot = Py_TYPE(self->gradient), *cell = Py_TYPE(cell_contents);
     self->get_slot = (descrgetfunc)PyType_GetSlot(slot, Py_tp_descr_get);
     self->set_slot = (descrsetfunc)PyType_GetSlot(slot, Py_tp_descr_set);

@@ -13,6 +13,7 @@ They know of tensors and programs no more than they are given, and stay within P
 /* What each thread has of its own: see ThreadState in retrograd/tape.py. */
 typedef struct {
     bool pauses;                 /* it does not record */
+    bool running;                /* a compiled step's program, or holds the place to */
     PyObject *kernels, *carrier; /* NULL for those in force, and for none */
 } rg_thread_state;
 

@@ -17,6 +17,15 @@ static PyObject *shown(PyObject *object)
     return object;
 }
 
+/* Whether an attribute is set to something true; -1 with an exception. */
+static int truth_of(PyObject *value)
+{
+    if (value)
+        return PyObject_IsTrue(value);
+    PyErr_SetString(PyExc_AttributeError, "ThreadState: its attributes cannot be deleted");
+    return -1;
+}
+
 static PyObject *get_recording(thread_state *self, void *unused)
 {
     (void)self, (void)unused;
@@ -26,11 +35,25 @@ static PyObject *get_recording(thread_state *self, void *unused)
 static int set_recording(thread_state *self, PyObject *value, void *unused)
 {
     (void)self, (void)unused;
-    int truth = value ? PyObject_IsTrue(value) : -1;
-    if (truth < 0)
-        return -1;
-    rg_this_thread.pauses = !truth;
-    return 0;
+    int truth = truth_of(value);
+    if (truth >= 0)
+        rg_this_thread.pauses = !truth;
+    return truth < 0 ? -1 : 0;
+}
+
+static PyObject *get_running(thread_state *self, void *unused)
+{
+    (void)self, (void)unused;
+    return shown(rg_this_thread.running ? Py_True : Py_False);
+}
+
+static int set_running(thread_state *self, PyObject *value, void *unused)
+{
+    (void)self, (void)unused;
+    int truth = truth_of(value);
+    if (truth >= 0)
+        rg_this_thread.running = truth;
+    return truth < 0 ? -1 : 0;
 }
 
 static PyObject *get_kernels(thread_state *self, void *unused)
@@ -88,6 +111,7 @@ static void thread_state_dealloc(thread_state *self)
 
 static PyGetSetDef attributes[] = {
     {"recording", (getter)get_recording, (setter)set_recording, NULL, NULL},
+    {"running", (getter)get_running, (setter)set_running, NULL, NULL},
     {"kernels", (getter)get_kernels, (setter)set_kernels, NULL, NULL},
     {"carrier", (getter)get_carrier, (setter)set_carrier, NULL, NULL},
     {0},

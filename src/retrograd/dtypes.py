@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from .kernels.spec import revise
+
 float32 = np.dtype(np.float32)
 float64 = np.dtype(np.float64)
 int32 = np.dtype(np.int32)
@@ -44,6 +46,7 @@ def set_default_dtype(dtype: Any) -> None:
     if dtype not in (float32, float64):
         raise TypeError(f"set_default_dtype: {dtype} is not float32 or float64")
     _default = dtype
+    revise()
 
 
 def supported(dtype: Any, name: str = "tensor") -> np.dtype:

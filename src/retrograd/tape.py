@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .kernels.spec import Array, active
+from .kernels.spec import Array, active, revise
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -32,6 +32,8 @@ class PythonThreadState(threading.local):
 
     Attributes:
         recording: whether ops go on the tape.
+        running: whether this is in a compiled step's turn to run: a finalizer or a callback that comes meanwhile must
+            not wait for that.
         kernels: the table that ops call: the backend in force, or, while a step is traced, a table that writes the
             calls down.
         carrier: a run of forward mode that carries tangents along at once: what is to be recorded is offered to its
@@ -40,6 +42,7 @@ class PythonThreadState(threading.local):
     """
 
     recording = True
+    running = False
     carrier: Any = None
 
     def __init__(self, active: Any) -> None:
@@ -250,9 +253,11 @@ class RemovableHandle:
         self._hooks = hooks
         self._id = next(self._ids)
         hooks[self._id] = hook
+        revise()
 
     def remove(self) -> None:
         self._hooks.pop(self._id, None)
+        revise()
 
     def __enter__(self) -> RemovableHandle:
         return self

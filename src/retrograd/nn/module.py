@@ -105,7 +105,8 @@ class Module:
         """What decides how the module runs: its mode, its options, its members and its hooks."""
         options = [value for name in self._options if isinstance(value := self.__dict__.get(name), _PLAIN)]
         # hooks that say so leave the same in a program, whichever of them it is
-        hooks = [getattr(hook, "traced_as", number) for number, hook in self._forward_hooks.items()]
+        both = (*self._forward_pre_hooks.items(), *self._forward_hooks.items())
+        hooks = [getattr(hook, "traced_as", number) for number, hook in both]
         return self.training, options, [id(self.__dict__[name]) for name in self._registered], hooks
 
     def _call_with_hooks(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -72,8 +72,8 @@ def _collect(value: Any, found: list[Any]) -> None:
 
 
 def signature(value: Any, arrays: list[Array]) -> Any:
-    """What a program is made for: the container with (shape, dtype) in place of each array, hashable. The arrays go on
-    the list.
+    """What a program is made for: the container with shape and dtype, and whether it requires grad, in place of each
+    array, hashable. The arrays go on the list.
 
     Raises:
         TypeError: a value in it is neither an array nor hashable.
@@ -81,7 +81,8 @@ def signature(value: Any, arrays: list[Array]) -> Any:
     if is_array(value):
         array = array_of(value)
         arrays.append(array)
-        return array.shape, array.dtype
+        asks = isinstance(value, Tensor) and value.requires_grad
+        return (array.shape, array.dtype, "requires grad") if asks else (array.shape, array.dtype)
     if isinstance(value, (tuple, list)):
         return type(value), tuple(signature(v, arrays) for v in value)
     if isinstance(value, dict):
@@ -98,8 +99,8 @@ def signature(value: Any, arrays: list[Array]) -> Any:
 
 def describe_signature(key: Any) -> str:
     """A signature in words: the shapes and dtypes of the arrays, and the plain values, in order."""
-    if isinstance(key, tuple) and len(key) == 2 and isinstance(key[1], np.dtype):
-        return f"{key[1]} {key[0]}"
+    if isinstance(key, tuple) and len(key) > 1 and isinstance(key[1], np.dtype):
+        return " ".join(map(str, (key[1], key[0], *key[2:])))
     if isinstance(key, tuple) and len(key) == 2 and isinstance(key[0], type):
         return describe_signature(key[1]) if isinstance(key[1], tuple) else repr(key[1])
     if isinstance(key, tuple):

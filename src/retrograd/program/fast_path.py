@@ -6,7 +6,7 @@ one. So the two types here are also written in C (csrc/python/fast_path.c), whic
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import CellType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -32,13 +32,16 @@ class PythonFastPath:
 
     Args:
         count: how many arguments are given at each call.
-        recording: whether the plan is for threads that record; none is for those with kernels of their own.
-        items, cells, gradients, there: what the plan depends on, one after the other: dictionary, key and value; cell
-            and contents (and `cell_contents`, the descriptor of that); leaf and gradient; leaves that must have one.
+        recording: whether the plan is for threads that record; none is for those with kernels of their own, or that
+            run a program just now.
+        items, cells, attributes, gradients, there: what the plan depends on, one after the other: dictionary, key and
+            value; cell and contents (and `cell_contents`, the descriptor of that); object, name and value; leaf and
+            gradient; leaves that must have one.
         revision: the rest of it, as long as the number in there is what it was when the plan was valid.
         valid: Plan.valid(), which decides where something is not the same.
         take_turn, give_turn: acquire() and release() of the lock under which the program runs.
         forms: arrays of the shapes and dtypes that arguments must have: those of the latest may have got others.
+        asks: of each argument, whether it requires a gradient.
         inputs: what the program ran on last: the arguments' arrays, then those that stay as they are.
         written: ids of the arrays that the program changes, which it cannot read as arguments where they lie.
         readable: makes what it can read of an array.
@@ -47,7 +50,7 @@ class PythonFastPath:
         places: where the program's results are made.
         build: makes of those what the step returns; None where that is a tensor of the first one.
         tensor: the type, and `slots`, how to make one without calling it: the descriptors of its slots, each with its
-            value: array and version first, whose values are made anew, then the gradient.
+            value: array and version first, whose values are made anew, then the gradient and whether it requires one.
         counter: the order of recording; count_changes: called where something was recorded since the call before.
         shown: leaves, each with the gradient that it has after a call, where it had another before.
         missed: MISSED.
@@ -64,12 +67,14 @@ class PythonFastPath:
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         of = self._given
         right = len(arguments) == of.count and state.recording == of.recording and state.kernels is active
-        if keywords or not right or not self._is_valid():
+        if keywords or not right or state.running or not self._is_valid():
             return MISSED
         inputs = list(self.inputs)
         for n, argument in enumerate(arguments):
             array, like = argument.array if isinstance(argument, Tensor) else argument, of.forms[n]
             if type(array) is not Array or array.dtype != like.dtype or array.shape != like.shape:
+                return MISSED
+            if of.asks[n] != (isinstance(argument, Tensor) and argument._requires_grad):
                 return MISSED
             inputs[n] = of.readable(array)
         self.inputs = inputs
@@ -90,10 +95,11 @@ class PythonFastPath:
             return (
                 all(place[key] is value for place, key, value in _by(3, of.items))
                 and all(cell.cell_contents is value for cell, value in _by(2, of.cells))
+                and all(getattr(owner, name) is value for owner, name, value in _by(3, of.attributes))
                 and all(leaf._grad is gradient for leaf, gradient in _by(2, of.gradients))
                 and all(leaf._grad is not None for leaf in of.there)
             )
-        except (KeyError, ValueError):  # a name has gone
+        except (AttributeError, KeyError, ValueError):  # a name has gone
             return False
 
 
@@ -119,18 +125,24 @@ class PythonCaller:
         raise NotImplementedError
 
 
+FRAMES = 1
+"""Of Python between a caller and _call_otherwise()."""
+
 if TYPE_CHECKING:
     FastPath = PythonFastPath
     Caller = PythonCaller
 else:
     try:
         from .._speedups import Caller, FastPath
+
+        FRAMES = 0
     except ImportError:  # built without a C compiler
         Caller, FastPath = PythonCaller, PythonFastPath
 
 
-def fast_path(plan: Plan, inputs: list[Array], count: int) -> FastPath:
-    """The fast path of a plan for calls with so many arguments, which are the first of the inputs."""
+def fast_path(plan: Plan, inputs: list[Array], arguments: Sequence[Any]) -> FastPath:
+    """The fast path of a plan for calls with arguments such as these, whose arrays are the first of the inputs."""
+    count = len(arguments)
     guards = plan.guards()
     return FastPath(
         count=count,
@@ -138,6 +150,7 @@ def fast_path(plan: Plan, inputs: list[Array], count: int) -> FastPath:
         recording=plan.recording,
         items=_flat(guards.items),
         cells=_flat(guards.cells),
+        attributes=_flat(guards.attributes),
         cell_contents=CellType.cell_contents,
         gradients=_flat(guards.gradients),
         there=tuple(guards.there),
@@ -146,6 +159,7 @@ def fast_path(plan: Plan, inputs: list[Array], count: int) -> FastPath:
         take_turn=plan.turn.acquire,
         give_turn=plan.turn.release,
         forms=tuple(np.broadcast_to(np.empty((), o.dtype), o.shape) for o in plan.program.inputs[:count]),
+        asks=tuple(isinstance(a, Tensor) and a.requires_grad for a in arguments),
         inputs=inputs,
         written=plan.written,
         readable=plan.readable,
@@ -168,7 +182,7 @@ def _flat(rows: Iterable[tuple[Any, ...]]) -> tuple[Any, ...]:
 
 def _slots() -> Iterable[tuple[Any, Any]]:
     """The descriptors of Tensor's slots, with what a new tensor has in them, in the order that a fast path expects."""
-    new, first = Tensor(Array(0)), ("array", "_version", "_grad")
+    new, first = Tensor(Array(0)), ("array", "_version", "_grad", "_requires_grad")
     names = [*first] + [name for name in Tensor.__slots__ if name not in ("__weakref__", *first)]
     yield from ((Tensor.__dict__[name], getattr(new, name)) for name in names)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import CellType
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ import numpy as np
 from ..backends import registry
 from ..kernels.memory import aligned_zeros
 from ..kernels.spec import Array, revision
-from ..tape import now
+from ..tape import now, state
 from ..tensor import Tensor
 from .containers import array_of, map_arrays
 from .ir import HELD, RESULT, TEMPORARY, Operand, Program, c_strides
@@ -27,11 +28,12 @@ COPIED = 4096
 
 
 class Guards(NamedTuple):
-    """What a plan depends on beside what is counted: a dictionary's keys and values, the contents of cells, the
-    gradients of leaves, and which leaves must have one."""
+    """What a plan depends on beside what is counted: a dictionary's keys and values, the contents of cells, objects'
+    attributes, the gradients of leaves, and which leaves must have one."""
 
     items: list[tuple[dict[str, Any], str, Any]]
     cells: list[tuple[CellType, Any]]
+    attributes: list[tuple[Any, str, Any]]
     gradients: list[tuple[Tensor, Tensor | None]]
     there: list[Tensor]
 
@@ -84,12 +86,14 @@ class Plan:
         self._host_calls = tracer.host_calls
         self.calls_host = bool(tracer.host_calls)
         leaves = list(tracer.leaves.values())
-        self._memory = [(t, t.array) for t in leaves]
         changed = [o.buffer.array for i in program.instructions for o in i.written() if o.buffer.role == HELD]
+        self._changed = [array for array in changed if array is not None]
         written = {id(a) for array in changed if array is not None for a in (array, memory_of(array))}
         self.written = frozenset(written)
         self._entry_grads = tracer.relied_on()
         self._entry_leaves = tracer.relied_on_to_be_there()
+        held = [g for _, g in (*gradients, *self._entry_grads) if g is not None]
+        self._memory = [(t, t.array) for t in (*leaves, *held)]
         left = {id(leaf): gradient for leaf, gradient in gradients}
         self.lasting = all(left.get(id(t), g) is g for t, g in self._entry_grads)
         self._looked_at = tracer.require_unchanged(self.written)
@@ -110,11 +114,12 @@ class Plan:
                 return False
             if not all(t.array is a for t, a in self._memory):
                 return False
+            now = revision[0]
             self.values = _numbers(self._reads)
             self.changes[0] += 1
-            self.revision = revision[0]
             if self._loaded_for != _loading():
                 self._load()
+            self.revision = now
         if not self._names.same():
             return False
         if self._looked_at and not all(array.tobytes() == numbers for array, numbers in self._looked_at):
@@ -132,13 +137,21 @@ class Plan:
         items = list(self._names.in_places)
         if self._looked_at:
             items.append(({}, "", None))  # never there: those numbers have to be compared
-        return Guards(items, self._names.in_cells, self._entry_grads, self._entry_leaves)
+        names = self._names
+        return Guards(items, names.in_cells, names.in_attributes, self._entry_grads, self._entry_leaves)
 
     def readable(self, array: Array) -> Array:
         """The array, or a copy where the program cannot read it as it lies, or changes that memory."""
         if not array.flags.carray:
             array = array_of(array)
-        return array.copy() if id(array) in self.written or id(array.base) in self.written else array
+        base: Any = array
+        while isinstance(base, np.ndarray):
+            if id(base) in self.written:
+                return array.copy()
+            base = base.base
+        if base is None or not any(np.may_share_memory(array, own) for own in self._changed):
+            return array
+        return array.copy()  # of a buffer that is none of NumPy's, and lies over what the program changes
 
     def fits(self, arrays: Sequence[Array]) -> bool:
         """Whether the program could run on these, which are C contiguous."""
@@ -147,17 +160,18 @@ class Plan:
 
     def entry(self, latest: Any) -> Any:
         """The entry of the loaded form as it is now (see Loaded.entry of the C backend), with its results in the places
-        and the scalars' values; None where there is none, or Python has to work for each step. `latest` is the one that
-        the fast path had before, or None."""
-        if not self.copies or self.calls_host or not hasattr(self.loaded, "entry"):
+        and the scalars' values for the step to come; None where there is none. `latest` is the one that the fast path
+        had before, or None."""
+        if not self.copies or not hasattr(self.loaded, "entry"):
             return None
         made = latest if latest is not None and latest.loaded is self.loaded else self.loaded.entry()
         if made is not None:
-            made.prepare(self.places, self.values)
+            made.prepare(self.places, self.numbers())
+            self.changes[0] += self.calls_host  # it is to be asked for again where Python works for each step
         return made
 
     def _load(self) -> None:
-        with self.turn:  # programs share memory, which may have to grow
+        with self._in_turn():  # programs share memory, which may have to grow
             self.loaded = load(self.program)
         self.program.threads = self.loaded.threads
         self.program.divided = self.loaded.reason
@@ -170,9 +184,21 @@ class Plan:
             self.values = _numbers(self._reads)
         return self.values + _numbers(self._host_calls) if self._host_calls else self.values
 
+    @contextlib.contextmanager
+    def _in_turn(self) -> Iterator[None]:
+        """A block that no other thread runs meanwhile, here or in a program that shares memory with this one."""
+        if state.running:
+            raise RuntimeError("compile: a program cannot be run, or loaded, by a finalizer or a callback of another's")
+        with self.turn:
+            try:
+                state.running = True
+                yield
+            finally:
+                state.running = False
+
     def run(self, inputs: list[Array]) -> Any:
         """One step; valid() must have held. Returns what the user's function does."""
-        with self.turn:
+        with self._in_turn():
             results = self.result_arrays()
             self.changes[0] += 1
             self.loaded.run(inputs, results, self.numbers())
@@ -189,14 +215,14 @@ class Plan:
 
     def run_into(self, inputs: list[Array], results: list[Array]) -> None:
         """One step, its results into the arrays given."""
-        with self.turn:
+        with self._in_turn():
             self.changes[0] += 1
             self.loaded.run(inputs, results, self.numbers())
         self.finish()
 
     def run_many(self, arrays: list[Array], order: Array | None, first: int, losses: Array) -> None:
         """Steps on batches of rows, in one call of the backend: see Loaded.run_steps of the C backend."""
-        with self.turn:
+        with self._in_turn():
             self.changes[0] += 1
             numbers = [self.numbers() for _ in range(len(losses) if self._host_calls else 1)]
             self.loaded.run_steps(arrays, order, first, numbers, losses)

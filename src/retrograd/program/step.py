@@ -19,7 +19,7 @@ from ..tensor import Tensor
 from .advance import advance
 from .containers import array_of, describe_signature, map_arrays, signature
 from .epochs import run_epochs
-from .fast_path import MISSED, Caller, FastPath, fast_path
+from .fast_path import FRAMES, MISSED, Caller, FastPath, fast_path
 from .fuse import fuse
 from .ir import Operand, Program
 from .memory import plan_memory
@@ -104,7 +104,7 @@ class CompiledStep(Caller):
         return latest.program
 
     def _call_otherwise(self, *args: Any, **kwargs: Any) -> Any:
-        if state.kernels is not active:  # inside another step's trace: a part of that
+        if state.kernels is not active or state.running:  # a part of another's trace; a finalizer
             return self._function(*args, **kwargs)
         if self._observers:
             if self.calls >= self.due and (observer := self.next_observer or ask(self)) is not None:
@@ -154,14 +154,14 @@ class CompiledStep(Caller):
         inputs[:] = map(plan.readable, inputs)
         plain = not kwargs and all(isinstance(a, (Tensor, np.ndarray)) for a in args)
         self._latest_plan = plan if plain else None
-        self._latest_call = self._fast_path(plan, inputs, len(args)) if plain else None
+        self._latest_call = self._fast_path(plan, inputs, args) if plain else None
         return plan
 
-    def _fast_path(self, plan: Plan, inputs: list[Array], count: int) -> FastPath:
-        """Calls of the plan with the first `count` of these inputs anew, and the others as they are."""
-        path = self._fast_paths.get((plan, count))
+    def _fast_path(self, plan: Plan, inputs: list[Array], args: Sequence[Any]) -> FastPath:
+        """Calls of the plan with arguments such as these, the first of the inputs, and the other inputs as they are."""
+        path = self._fast_paths.get((plan, len(args)))
         if path is None:
-            path = self._fast_paths[plan, count] = fast_path(plan, inputs, count)
+            path = self._fast_paths[plan, len(args)] = fast_path(plan, inputs, args)
         path.inputs = inputs
         return path
 
@@ -217,7 +217,7 @@ class CompiledStep(Caller):
             f"compile: {self.__name__} was traced {traced} times, for {len(signatures)} signatures of its inputs, "
             f"lately {seen}; the oldest program is dropped. Keep shapes, dtypes, Python arguments and the model's mode "
             "the same between calls, or raise cache_size",
-            stacklevel=4,
+            stacklevel=4 + FRAMES,
         )
         oldest = next(iter(self._plans))
         dropped = self._plans[oldest].pop(0)
@@ -259,7 +259,7 @@ class CompiledStep(Caller):
                 f"compile: {self.__name__} makes {name} {now!r}, which was {then!r}; Python runs while the step is "
                 f"traced, not at each call, and {name} stays what it is now. Change it outside of the step; or keep it "
                 "in a tensor, and use add_() under rg.no_grad()",
-                stacklevel=4,
+                stacklevel=4 + FRAMES,
             )
         program = Program(tracer.instructions, tracer.buffers, inputs, results, tracer.number_scalars())
         if "merge" in self._passes:
@@ -304,7 +304,7 @@ class ObservedStep(CompiledStep):
         if own is None or latest is None or plan is None or not plan.leaves(given):
             return returned
         if all(map(is_, latest.inputs[len(args) :], given)):  # as they lie
-            self._follows, self._call_after = plan, self._fast_path(own, latest.inputs, len(args))
+            self._follows, self._call_after = plan, self._fast_path(own, latest.inputs, args)
         return returned
 
 
@@ -317,15 +317,16 @@ def compile(
 ) -> Any:
     """Turn a step into one program that the backend runs in one call.
 
-    The step is any function written with the public API: forward, loss, backward, optimizer, or a forward pass alone.
-    Its first call, for each signature of its inputs (shapes, dtypes, Python values, training mode), runs it with
-    tensors that hold no numbers, to write down the kernel calls; every call runs the program. Parameters, optimizer
-    state and learning rates are read at each call. It is traced again where a name that it finds outside (a global, a
-    variable of a function around, an attribute) has come to stand for something else, or an index array or a number
-    that the trace had to look at has changed; what NumPy or Python works out in the step, it works out at the trace
-    only. A method may be compiled; each object then has a step of its own. Arguments are what they were when it was
-    called, also where one is memory that the step changes; their grad stays as it is. What the step returns comes back
-    as tensors without history.
+    The step is any function written with the public API: forward, loss, backward, optimizer, or a forward pass
+    alone. Its first call, for each signature of its inputs (shapes, dtypes, Python values, training mode), runs it
+    with tensors that hold no numbers, to write down the kernel calls; every call runs the program. Parameters,
+    optimizer state and learning rates are read at each call. It is traced again where a name that it finds outside
+    (a global, a variable of a function around, an attribute) has come to stand for something else, or an index
+    array or a number that the trace had to look at has changed; what NumPy or Python works out in the step, and
+    what it finds in lists and dictionaries, is worked out at the trace only. A gradient that it leaves lies where
+    that of the call before did. A method may be compiled; each object then has a step of its own. Arguments are
+    what they were when it was called, also where one is memory that the step changes; their grad stays as it is.
+    What the step returns comes back as tensors without history.
 
     A step that ends with zero_grad() leaves no gradients behind: then those of large layers are not even stored, each
     piece of the weights being updated as soon as its gradient is there.

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..dtypes import get_default_dtype
 from ..kernels.precision import get_matmul_precision
 from ..kernels.spec import TABLE, Composed, Kernel, Spec, active
 from ..ops.rule import Number
@@ -28,6 +29,11 @@ _LIBRARIES = (str(Path(__file__).parent.parent), str(Path(np.__file__).parent))
 
 class TraceError(RuntimeError):
     """A step did something that a program cannot hold; names the line and the alternatives."""
+
+
+def _form(leaf: Tensor) -> tuple[Any, ...]:
+    """What of a leaf decides how a step runs, beside its gradient."""
+    return leaf.requires_grad, tuple(leaf._hooks or ())
 
 
 def user_line() -> str:
@@ -179,6 +185,7 @@ class Tracer:
         self.guards: list[tuple[Callable[[], Any], Any]] = []
         self.functions: list[Callable[..., Any]] = []
         self.guard(get_matmul_precision)
+        self.guard(get_default_dtype)
         self.entry_grads: dict[int, tuple[Tensor, Tensor | None]] = {}
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
@@ -218,7 +225,7 @@ class Tracer:
             if id(t) not in self.leaves:
                 self.leaves[id(t)] = t
                 self._outside(t.array, HELD, t)
-                self.guard(functools.partial(getattr, t, "requires_grad"))
+                self.guard(functools.partial(_form, t))
             self.entry_grads.setdefault(id(t), (t, self.first_grads.get(id(t), t._grad)))
 
     def new(self, array: np.ndarray) -> np.ndarray:
