@@ -8,12 +8,13 @@
  * fill, and samples of that. */
 enum { GOING_ON, BEFORE, CHANGED, AFTER };
 #define STEPS_TO_FIRST_TRIAL 256
-#define STEPS_TO_TRIAL 8192 /* of which a trial is less than a hundredth */
+#define STEPS_TO_TRIAL 8192  /* of which a trial is less than a hundredth */
+#define STEPS_TO_REVISE 1024 /* after a change of ways, which may have been one for the worse; then twice as many each time */
 #define STEPS_OF_SAMPLE 4
 #define STEPS_TO_WAKE 32
 #define GAIN 0.97 /* what a change of ways has to bring */
 
-rg_crew rg_crew_new(void) { return (rg_crew){.left = STEPS_TO_FIRST_TRIAL}; }
+rg_crew rg_crew_new(void) { return (rg_crew){.left = STEPS_TO_FIRST_TRIAL, .pause = STEPS_TO_REVISE}; }
 
 static int is_sampled(const rg_crew *c) { return c->stage == BEFORE || c->stage == AFTER; }
 
@@ -48,9 +49,12 @@ static void end_stage(rg_crew *c) {
         begin_stage(c, AFTER, STEPS_OF_SAMPLE);
         break;
     default:
-        if (median(c->ns[1]) > GAIN * median(c->ns[0]))
+        if (median(c->ns[1]) > GAIN * median(c->ns[0])) {
             c->alone = !c->alone;
-        begin_stage(c, GOING_ON, STEPS_TO_TRIAL);
+            c->pause = rg_smaller(2 * c->pause, STEPS_TO_TRIAL);
+        } else
+            c->pause = STEPS_TO_REVISE;
+        begin_stage(c, GOING_ON, c->pause);
     }
 }
 

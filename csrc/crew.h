@@ -16,6 +16,7 @@ typedef struct {
     int alone; /* how steps are run now */
     int stage;
     int64_t left;  /* steps of the stage, or of its sample */
+    int64_t pause; /* steps between the latest trial and the next */
     int64_t begun; /* ns */
     int samples;   /* of the stage that are complete */
     int64_t ns[2][RG_CREW_SAMPLES]; /* before the change of ways, and after it */
