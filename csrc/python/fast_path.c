@@ -445,9 +445,10 @@ static bool all_arrays(PyObject *sequence)
 
 static int check_inputs(const fast_path *self, PyObject *value)
 {
-    if (value && PyList_Check(value) && PyList_Size(value) >= self->count && all_arrays(value))
+    const Py_ssize_t size = self->of[forms].size;
+    if (value && PyList_Check(value) && PyList_Size(value) == size && all_arrays(value))
         return 0;
-    PyErr_Format(PyExc_TypeError, "FastPath: inputs are %R, expected a list of %zd arrays or more", value, self->count);
+    PyErr_Format(PyExc_TypeError, "FastPath: inputs are %R, expected a list of %zd arrays", value, size);
     return -1;
 }
 
@@ -584,7 +585,7 @@ static PyObject *caller_call(caller *self, PyObject *arguments, PyObject *keywor
     if (latest && Py_TYPE(latest) == fast_path_type && self->observers && PyObject_Size(self->observers) == 0) {
         Py_INCREF(latest);
         PyObject *made = fast_path_call((fast_path *)latest, arguments, keywords);
-        bool is_missed = made == ((fast_path *)latest)->part[missed];
+        bool is_missed = made && made == ((fast_path *)latest)->part[missed];
         Py_DECREF(latest);
         if (!is_missed)
             return made;

@@ -40,7 +40,7 @@ class PythonFastPath:
         revision: the rest of it, as long as the number in there is what it was when the plan was valid.
         valid: Plan.valid(), which decides where something is not the same.
         take_turn, give_turn: acquire() and release() of the lock under which the program runs.
-        forms: arrays of the shapes and dtypes that arguments must have: those of the latest may have got others.
+        forms: arrays of the shapes and dtypes that inputs must have: the latest ones may have got others.
         asks: of each argument, whether it requires a gradient.
         inputs: what the program ran on last: the arguments' arrays, then those that stay as they are.
         written: ids of the arrays that the program changes, which it cannot read as arguments where they lie.
@@ -158,7 +158,7 @@ def fast_path(plan: Plan, inputs: list[Array], arguments: Sequence[Any]) -> Fast
         valid=plan.valid,
         take_turn=plan.turn.acquire,
         give_turn=plan.turn.release,
-        forms=tuple(np.broadcast_to(np.empty((), o.dtype), o.shape) for o in plan.program.inputs[:count]),
+        forms=tuple(np.broadcast_to(np.empty((), o.dtype), o.shape) for o in plan.program.inputs),
         asks=tuple(isinstance(a, Tensor) and a.requires_grad for a in arguments),
         inputs=inputs,
         written=plan.written,
