@@ -248,14 +248,18 @@ static int renew_entry(fast_path *self, PyObject *now)
 {
     PyObject *asked_at = new_reference(now);
     PyObject *made = PyObject_CallFunctionObjArgs(self->part[entry], self->part[current], NULL);
-    void *function = NULL, *step = NULL, *addresses = NULL;
-    if (!made || (made != Py_None && (read_address(made, names.function, &function) || read_address(made, names.step, &step) ||
-                                       read_address(made, names.addresses, &addresses)))) {
-        Py_XDECREF(made);
+    void *function = NULL, *step = self->step, *addresses = self->addresses;
+    if (made && made != self->part[current]) {
+        if (made != Py_None && (read_address(made, names.function, &function) || read_address(made, names.step, &step) ||
+                                read_address(made, names.addresses, &addresses)))
+            Py_CLEAR(made);
+        else
+            self->function = (int64_t(*)(void *))function;
+    }
+    if (!made) {
         Py_DECREF(asked_at);
         return -1;
     }
-    self->function = (int64_t(*)(void *))function;
     self->step = step;
     self->addresses = addresses;
     rg_replace(&self->part[current], made);

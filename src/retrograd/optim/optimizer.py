@@ -106,9 +106,11 @@ class Optimizer:
         kept = [self.state[p] for p, _, _ in ready]
 
         def advance() -> list[int]:
+            counts = []
             for each in kept:
-                each["step"] = each.get("step", 0) + 1
-            return [each["step"] for each in kept]
+                each["step"] = count = each.get("step", 0) + 1
+                counts.append(count)
+            return counts
 
         return thread.kernels.host(advance, len(kept))
 
